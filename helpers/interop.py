@@ -1,0 +1,55 @@
+"""The one boundary between NumPy and torch: arrays in as tensors, results out in the caller's own kind."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+Array = np.ndarray | torch.Tensor
+
+
+def as_tensors(**named: Array) -> tuple[list[torch.Tensor], Callable[[torch.Tensor], Array]]:
+    """Return the named arrays as tensors that share their memory, and a function that takes results back.
+
+    All torch tensors: they are returned as they are, and results stay tensors. All NumPy arrays: tensors on the
+    same memory (a copy only where torch cannot express the layout: negative strides, foreign byte order, or
+    misaligned data), and results become NumPy arrays again. Read-only arrays are shared too; callers never write.
+
+    Raises TypeError, naming the argument: not an array, a mixture of both kinds, a masked array (its mask would
+    be ignored), a dtype that torch does not have, or a tensor that is not dense and strided.
+    """
+    if all(isinstance(array, torch.Tensor) for array in named.values()):
+        for name, tensor in named.items():
+            if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested:
+                raise TypeError(f"{name} must be a dense tensor, got layout {tensor.layout}")
+        return list(named.values()), lambda result: result
+    for name, array in named.items():
+        if isinstance(array, np.ma.MaskedArray):
+            raise TypeError(f"{name} is a masked array, whose mask would be ignored; fill it first")
+        if not isinstance(array, np.ndarray | torch.Tensor):
+            raise TypeError(f"{name} must be a NumPy array or a torch tensor, got {type(array).__name__}")
+    if any(isinstance(array, torch.Tensor) for array in named.values()):
+        kinds = ", ".join(f"{name} is a {type(array).__name__}" for name, array in named.items())
+        raise TypeError(f"all arrays must be of one kind, NumPy or torch: {kinds}")
+    return [_share(name, array) for name, array in named.items()], lambda result: result.numpy()
+
+
+class _Memory:
+    """An array's memory, declared writable so that torch takes it without a warning; nothing here writes to it."""
+
+    def __init__(self, array: np.ndarray):
+        self.owner = array
+        pointer, _ = array.__array_interface__["data"]
+        self.__array_interface__ = {**array.__array_interface__, "data": (pointer, False)}
+
+
+def _share(name: str, array: np.ndarray) -> torch.Tensor:
+    array = np.asarray(array)
+    if array.dtype.kind not in "biufc" or array.dtype.itemsize > (16 if array.dtype.kind == "c" else 8):
+        raise TypeError(f"{name} has dtype {array.dtype}, which torch does not have")
+    torch_can_express = array.dtype.isnative and array.flags.aligned and min(array.strides, default=0) >= 0
+    if not torch_can_express:
+        array = array.astype(array.dtype.newbyteorder("="), order="C")
+    elif not array.flags.writeable:
+        array = np.asarray(_Memory(array))
+    return torch.from_numpy(array)
