@@ -28,6 +28,6 @@ def batch_norm(x: torch.Tensor, gamma: torch.Tensor, beta: torch.Tensor, bn_para
 
     x: (N, C) or (N, C, H, W), floating point; gamma, beta: (C,) of the same dtype; bn_param: `mode` and the
     settings of `helpers.batch_norm`, which receives the new running statistics in "train" mode.
-    Returns a tensor like x. Raises ValueError for other numbers of dimensions and what `helpers.batch_norm` raises.
+    Returns a tensor like x, and raises what `helpers.batch_norm` raises. It has first derivatives only.
     """
     return BatchNorm.apply(x, gamma, beta, bn_param)

@@ -19,7 +19,7 @@ def tensors(shape):
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("mode", ["train", "test"])
 def test_output_and_gradients_are_those_of_torch(shape, mode):
-    inputs, upstream = tensors(shape)
+    (x, gamma, beta), upstream = inputs, upstream = tensors(shape)
     mean, variance = torch.linspace(-1, 1, 3).double(), torch.linspace(1, 2, 3).double()
     bn_param = {"mode": mode, "running_mean": mean.clone(), "running_var": variance.clone()}
     out = batch_norm(*inputs, bn_param)
