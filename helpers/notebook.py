@@ -2,6 +2,7 @@
 
 import inspect
 import io
+from collections import Counter
 from types import ModuleType
 
 import matplotlib.pyplot as plt
@@ -15,6 +16,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), "-")
 _DPI = 144
 
+_POINTS = dict.fromkeys("abcdefghij", 2.5) | {"2": 15, "3": 25}
 _verified: dict[tuple[str, str], None] = {}  # an ordered set: a cell run twice counts once
 
 
@@ -70,3 +72,12 @@ def verify(section: str, claim: str, holds: bool) -> None:
     assert holds, f"({section}) does not hold: {claim}"
     _verified[section, claim] = None
     print(f"holds: {claim}")
+
+
+def table_of_checks() -> None:
+    """Display, for every section that verified something: how many claims, and the points of its questions."""
+    claims = Counter(section for section, _ in _verified)
+    rows = [f"| {section} | {count} | {_POINTS.get(section, '')} |" for section, count in claims.items()]
+    points = sum(_POINTS.get(section, 0) for section in claims)
+    total = f"| **all** | **{claims.total()}** | **{points:g}** |"
+    display(Markdown("\n".join(["| section | claims verified | points |", "|:--|--:|--:|", *rows, total])))

@@ -1,0 +1,87 @@
+"""Write build/submission.zip: the notebook, what it needs to run, and its HTML page.
+
+Refuses when a test of the notebook's shape fails, or when its outputs are not what it computes now.
+"""
+
+import base64
+import io
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import matplotlib.image
+import nbformat
+import numpy as np
+
+from tools.execute import execute, print_now, write_atomically
+from tools.page import html_page
+
+NOTEBOOK = Path("coursework1.ipynb")
+PARTS = (NOTEBOOK, Path("helpers"), Path("data"), Path("environment.yml"), Path("requirements.txt"))
+ARCHIVE = Path("build", "submission.zip")
+
+
+def main() -> None:
+    print_now("Testing the notebook's shape")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "tests/test_notebook.py"]
+    tests = subprocess.run(command, capture_output=True, text=True, check=False)
+    if tests.returncode:
+        sys.exit(f"{tests.stdout}\nRefused: the notebook's shape fails the tests above; nothing was written.")
+    print_now("Executing the notebook, to compare its outputs with what it computes now")
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    if stale := stale_cells(notebook, execute(notebook, Path.cwd(), report=print_now)):
+        sys.exit(
+            f"Refused: outputs are stale in {', '.join(stale)}; run `make outputs`. Nothing was written."
+        )
+    ARCHIVE.parent.mkdir(exist_ok=True)
+    write_atomically(ARCHIVE, archive(html_page(notebook)))
+    print_now(f"Written: {ARCHIVE}")
+
+
+def stale_cells(stored, fresh) -> list[str]:
+    """The ids of the code cells whose stored outputs are not those of a fresh execution."""
+    pairs = zip(stored.cells, fresh.cells, strict=True)
+    return [old.id for old, new in pairs if old.cell_type == "code" and not same_outputs(old, new)]
+
+
+def same_outputs(old, new) -> bool:
+    if old.execution_count != new.execution_count or len(old.outputs) != len(new.outputs):
+        return False
+    for stored, fresh in zip(old.outputs, new.outputs, strict=True):
+        stored, fresh = dict(stored), dict(fresh)
+        pictures = [dict(output.pop("data", {})) for output in (stored, fresh)]
+        png = [picture.pop("image/png", None) for picture in pictures]
+        if stored != fresh or pictures[0] != pictures[1] or not same_picture(*png):
+            return False
+    return True
+
+
+def same_picture(old: str | None, new: str | None) -> bool:
+    """Whether two PNG pictures show the same: one pixel in a thousand may differ, since rounding moves edges."""
+    if old is None or new is None or old == new:
+        return old == new
+    pixels = [matplotlib.image.imread(io.BytesIO(base64.b64decode(text))) for text in (old, new)]
+    return (
+        pixels[0].shape == pixels[1].shape
+        and np.mean(np.abs(pixels[0] - pixels[1]).max(axis=-1) > 0.1) < 1e-3
+    )
+
+
+def archive(page: str) -> bytes:
+    """The zip file's content: the same parts give the same bytes."""
+    contents = {NOTEBOOK.with_suffix(".html").name: page.encode()}
+    for part in PARTS:
+        files = [part] if part.is_file() else [file for file in part.rglob("*") if file.is_file()]
+        contents |= {file.as_posix(): file.read_bytes() for file in files if "__pycache__" not in file.parts}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as zipped:
+        for name in sorted(contents):
+            entry = zipfile.ZipInfo(f"coursework1/{name}")  # dated 1980, whenever it is made
+            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            zipped.writestr(entry, contents[name])
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    main()
