@@ -23,6 +23,14 @@ INCEPTIONS = {
     "5b": (384, 192, 384, 48, 128, 128),
 }
 
+# Top-5 error as published for ILSVRC: the submitted ensembles' error, not that of the network in the row.
+RESULTS = {
+    "AlexNet 2012": (2012, "15.3 % test, 7 networks, first (second: 26.2 %); one network 18.2 % validation"),
+    "VGG-16": (2014, "7.3 % test, 7 networks, second (first in localization); 6.8 % after the deadline"),
+    "GoogLeNet (paper)": (2014, "6.67 % test, 7 networks, 144 crops an image, first"),
+    "ResNet-50": (2015, "3.57 % test, 6 networks to 152 layers, first; ResNet-152 alone 4.49 % validation"),
+}
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -72,9 +80,18 @@ def multiply_adds(name: str) -> int:
     return sum(layer.multiply_adds for layer in layers(name))
 
 
-def depth(name: str) -> int:
-    """The number of convolutions and fully connected layers on the longest path from image to scores."""
-    return layers(name)[-1].depth
+def table() -> str:
+    """The networks side by side in Markdown: year, depth, counts, published error and its conditions."""
+    rows = [
+        ("network", "ILSVRC", "depth", "parameters", "multiply-adds", "top-5 error as published"),
+        ("---", "---", "--:", "--:", "--:", "---"),
+    ]
+    for name in ("AlexNet 2012", "AlexNet", "VGG-16", "GoogLeNet (paper)", "GoogLeNet", "ResNet-50"):
+        year, error = RESULTS.get(name, ("", "(torchvision's variant, not an entry)"))
+        rows.append(
+            (name, year, layers(name)[-1].depth, f"{parameters(name):,}", f"{multiply_adds(name):,}", error)
+        )
+    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows)
 
 
 def _image(side: int) -> list[Layer]:
