@@ -1,4 +1,4 @@
-"""What the notebook shows: figures with their description, source code, and the record of what was verified."""
+"""What the notebook shows: figures with their description, source code, and what was verified."""
 
 import inspect
 import io
@@ -11,7 +11,7 @@ from cycler import cycler
 from IPython.display import Image, Markdown, display
 from matplotlib.figure import Figure
 
-# Okabe and Ito's colour-blind-safe palette (jfly.uni-koeln.de/color), darkest first, yellow left out.
+# Okabe and Ito's color-blind-safe palette (jfly.uni-koeln.de/color), darkest first, yellow left out.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), "-")
 _DPI = 144
@@ -21,7 +21,7 @@ _verified: dict[tuple[str, str], None] = {}  # an ordered set: a cell run twice 
 
 
 def use_style() -> None:
-    """Give every figure one look: a palette that colour-blind readers tell apart, with a dash for each color."""
+    """Give every figure one look: a palette that color-blind readers tell apart, a dash for each color."""
     plt.rcParams.update(plt.rcParamsDefault)
     plt.rcParams.update(
         {
@@ -41,7 +41,7 @@ def use_style() -> None:
 
 
 def show(figure: Figure, description: str) -> None:
-    """Display a figure as a PNG whose output metadata carries the description as alternative text, and close it.
+    """Display a figure as a PNG with the description as alternative text in its metadata, and close it.
 
     Raises ValueError when the description is too short to describe anything.
     """
@@ -64,8 +64,8 @@ def show_source(*objects) -> None:
 def verify(section: str, claim: str, holds: bool) -> None:
     """Assert that a claim holds, say so, and record it for the table of checks.
 
-    Raises AssertionError, with the claim, when it does not hold; TypeError when `holds` is not a boolean, since
-    the truth of anything else (a non-empty list, say) would prove nothing.
+    Raises AssertionError, with the claim, when it does not hold; TypeError when `holds` is not a boolean,
+    since the truth of anything else (a non-empty list, say) would prove nothing.
     """
     if not isinstance(holds, bool | np.bool_):
         raise TypeError(f"holds must be a bool, got {type(holds).__name__}")
@@ -75,7 +75,7 @@ def verify(section: str, claim: str, holds: bool) -> None:
 
 
 def table_of_checks() -> None:
-    """Display, for every section that verified something: how many claims, and the points of its questions."""
+    """Display how many claims each section verified, and the points of its questions."""
     claims = Counter(section for section, _ in _verified)
     rows = [f"| {section} | {count} | {_POINTS.get(section, '')} |" for section, count in claims.items()]
     points = sum(_POINTS.get(section, 0) for section in claims)

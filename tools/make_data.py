@@ -13,12 +13,14 @@ DATA = Path(__file__).resolve().parent.parent / "data"
 
 def main() -> None:
     images, labels = load_digits(return_X_y=True)
-    np.savez_compressed(DATA / "digits.npz", images=images.reshape(-1, 8, 8).astype(np.uint8), labels=labels.astype(np.uint8))
+    images, labels = images.reshape(-1, 8, 8).astype(np.uint8), labels.astype(np.uint8)
+    np.savez_compressed(DATA / "digits.npz", images=images, labels=labels)
     with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file:
         photograph = matplotlib.image.imread(file, format="jpg")
     height, width, channels = photograph.shape
     halved = photograph.reshape(height // 2, 2, width // 2, 2, channels).mean(axis=(1, 3))
-    matplotlib.image.imsave(DATA / "photograph.png", np.rint(halved).astype(np.uint8), metadata={"Software": None})
+    pixels = np.rint(halved).astype(np.uint8)
+    matplotlib.image.imsave(DATA / "photograph.png", pixels, metadata={"Software": None})
     record_checksums()
 
 

@@ -48,24 +48,25 @@ def stale_cells(stored, fresh) -> list[str]:
 def same_outputs(old, new) -> bool:
     if old.execution_count != new.execution_count or len(old.outputs) != len(new.outputs):
         return False
-    for stored, fresh in zip(old.outputs, new.outputs, strict=True):
-        stored, fresh = dict(stored), dict(fresh)
-        pictures = [dict(output.pop("data", {})) for output in (stored, fresh)]
-        png = [picture.pop("image/png", None) for picture in pictures]
-        if stored != fresh or pictures[0] != pictures[1] or not same_picture(*png):
+    for before, after in zip(map(apart, old.outputs), map(apart, new.outputs), strict=True):
+        if before[0] != after[0] or not same_picture(before[1], after[1]):
             return False
     return True
 
 
+def apart(output) -> tuple[dict, str | None]:
+    """An output without its PNG picture, and the picture."""
+    data = dict(output.get("data", {}))
+    picture = data.pop("image/png", None)
+    return {**output, "data": data}, picture
+
+
 def same_picture(old: str | None, new: str | None) -> bool:
-    """Whether two PNG pictures show the same: one pixel in a thousand may differ, since rounding moves edges."""
+    """Whether two PNG pictures show the same, but for one pixel in a thousand, since rounding moves edges."""
     if old is None or new is None or old == new:
         return old == new
-    pixels = [matplotlib.image.imread(io.BytesIO(base64.b64decode(text))) for text in (old, new)]
-    return (
-        pixels[0].shape == pixels[1].shape
-        and np.mean(np.abs(pixels[0] - pixels[1]).max(axis=-1) > 0.1) < 1e-3
-    )
+    first, second = (matplotlib.image.imread(io.BytesIO(base64.b64decode(png))) for png in (old, new))
+    return first.shape == second.shape and (np.abs(first - second).max(axis=-1) > 0.1).mean() < 1e-3
 
 
 def archive(page: str) -> bytes:

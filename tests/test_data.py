@@ -1,0 +1,90 @@
+"""The data: what it holds, and that an altered file is refused."""
+
+import hashlib
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from helpers import data
+from tools import make_data
+
+LISTED = dict(reversed(line.split()) for line in (data.FOLDER / "SHA256SUMS").read_text().splitlines())
+README = (data.FOLDER / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def copied(tmp_path, monkeypatch):
+    """A copy of the data folder that a test may spoil."""
+    folder = shutil.copytree(data.FOLDER, tmp_path / "data")
+    monkeypatch.setattr(data, "FOLDER", folder)
+    return folder
+
+
+def test_the_digits_are_1797_images_of_8_by_8_pixels_with_their_labels():
+    images, labels = data.load_digits()
+    assert (images.shape, images.dtype, labels.shape, labels.dtype) == ((1797, 8, 8), "f8", (1797,), "i8")
+
+
+def test_digit_pixels_run_from_0_to_1():
+    images, _ = data.load_digits()
+    assert (images.min(), images.max()) == (0.0, 1.0)
+
+
+def test_the_digits_are_those_that_scikit_learn_ships():
+    expected = make_data.load_digits()
+    images, labels = data.load_digits()
+    np.testing.assert_array_equal(images * 16, expected.images)
+    np.testing.assert_array_equal(labels, expected.target)
+
+
+def test_the_photograph_is_in_color_from_0_to_1():
+    photograph = data.load_photograph()
+    assert (photograph.shape, photograph.dtype) == ((300, 256, 3), "f8")
+    assert 0 <= photograph.min() < 0.05
+    assert 0.95 < photograph.max() <= 1
+
+
+def test_the_command_makes_the_same_data_again(copied, monkeypatch):
+    stored = [*data.load_digits(), data.load_photograph()]
+    for name in ("digits.npz", "photograph.png", "SHA256SUMS"):
+        (copied / name).unlink()
+    monkeypatch.setattr(make_data, "DATA", copied)
+    make_data.main()
+    for old, new in zip(stored, [*data.load_digits(), data.load_photograph()], strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_an_altered_file_is_refused(copied):
+    content = bytearray((copied / "digits.npz").read_bytes())
+    content[1000] ^= 1
+    (copied / "digits.npz").write_bytes(content)
+    with pytest.raises(ValueError, match=r"digits\.npz was altered"):
+        data.load_digits()
+
+
+def test_a_missing_file_is_named(copied):
+    (copied / "photograph.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"photograph\.png is missing"):
+        data.load_photograph()
+
+
+def test_a_file_without_a_checksum_is_refused(copied):
+    (copied / "other.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"other\.json is not listed"):
+        data.load_json("other.json")
+
+
+def test_every_file_of_the_folder_is_listed():
+    files = {path.name for path in data.FOLDER.iterdir()} - {"README.md", "SHA256SUMS"}
+    assert files == set(LISTED)
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_the_readme_gives_source_licence_checksum_and_command(name):
+    section = re.search(rf"(?ms)^## {re.escape(name)}\n(.*?)(?=^## |\Z)", README)[1]
+    digest = hashlib.sha256((data.FOLDER / name).read_bytes()).hexdigest()
+    assert LISTED[name] == digest
+    assert digest in section
+    assert all(f"- {item}: " in section for item in ("Source", "Licence", "Command"))
