@@ -1,7 +1,6 @@
 """The project's batch normalization as a torch operation, so that networks can be trained through it."""
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from helpers import batch_norm as functions
 
@@ -14,13 +13,18 @@ class BatchNorm(torch.autograd.Function):
         spatial = x.dim() == 4
         forward = functions.spatial_batchnorm_forward if spatial else functions.batchnorm_forward
         ctx.backward_pass = functions.spatial_batchnorm_backward if spatial else functions.batchnorm_backward
-        out, ctx.cache = forward(x, gamma, beta, bn_param)
+        out, cache = forward(x, gamma, beta, bn_param)
+        # torch keeps the tensors itself, to free them early and to notice when they are overwritten.
+        ctx.save_for_backward(x, gamma)
+        ctx.statistics = cache._replace(x=None, gamma=None)
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, dout):
-        return *ctx.backward_pass(dout, ctx.cache), None
+        if torch.is_grad_enabled():
+            raise RuntimeError("batch_norm has first derivatives only: call without create_graph")
+        x, gamma = ctx.saved_tensors
+        return *ctx.backward_pass(dout, ctx.statistics._replace(x=x, gamma=gamma)), None
 
 
 def batch_norm(x: torch.Tensor, gamma: torch.Tensor, beta: torch.Tensor, bn_param: dict) -> torch.Tensor:
@@ -28,6 +32,6 @@ def batch_norm(x: torch.Tensor, gamma: torch.Tensor, beta: torch.Tensor, bn_para
 
     x: (N, C) or (N, C, H, W), floating point; gamma, beta: (C,) of the same dtype; bn_param: `mode` and the
     settings of `helpers.batch_norm`, which receives the new running statistics in "train" mode.
-    Returns a tensor like x, and raises what `helpers.batch_norm` raises. It has first derivatives only.
+    Returns a tensor like x. Raises what `helpers.batch_norm` raises; RuntimeError for a second derivative.
     """
     return BatchNorm.apply(x, gamma, beta, bn_param)
