@@ -1,0 +1,81 @@
+"""Question (a): what depth buys over width, on networks that are built exactly rather than trained."""
+
+from math import comb, prod
+
+import numpy as np
+from matplotlib.axes import Axes
+
+Network = list[tuple[np.ndarray, np.ndarray]]  # weights (out, in) and biases (out,) of each layer, float64
+
+
+def deep_network(folds: int) -> Network:
+    """The tent 2 relu(x) - 4 relu(x - 1/2) composed `folds` times, two units a layer (Telgarsky, 2016)."""
+    fold, biases = np.array([[2.0, -4.0], [2.0, -4.0]]), np.array([0.0, -0.5])
+    return [(np.ones((2, 1)), biases), *[(fold, biases)] * (folds - 1), (fold[:1], np.zeros(1))]
+
+
+def wide_network(folds: int) -> Network:
+    """One layer of 2 * folds units, the best (see least_wrong): 1/2, then exact as far as the units last."""
+    cells = 2**folds
+    first = max(cells - 2 * folds, 0)
+    kinks, changes = np.arange(first, cells) + 0.0, 2.0 * cells * (-1) ** np.arange(cells - first)
+    level = 0.5 if first else 0.0
+    kinks[0], changes[0] = first + level, cells
+    return [(np.ones((len(kinks), 1)), -kinks / cells), (changes[None], np.array([level]))]
+
+
+def evaluate(network: Network, x: np.ndarray) -> np.ndarray:
+    """Outputs (n,) of a ReLU network for inputs x (n,)."""
+    state = x[None]
+    for weights, biases in network[:-1]:
+        state = np.maximum(weights @ state + biases[:, None], 0)
+    return (network[-1][0] @ state + network[-1][1])[0]
+
+
+def pieces(network: Network, folds: int) -> int:
+    """Linear pieces on [0, 1], counted exactly: kinks are multiples of 2^-(folds + 1), values are dyadic."""
+    cells = 2 ** (folds + 2)
+    slopes = np.diff(evaluate(network, np.arange(cells + 1) / cells)) * cells
+    return 1 + int(np.count_nonzero(np.diff(slopes)))
+
+
+def wrong_points(network: Network, folds: int) -> int:
+    """How many of the points j / 2^folds, with targets 0, 1, 0, ..., 0, lie on the wrong side of 1/2."""
+    points = np.arange(2**folds + 1)
+    return int(np.count_nonzero((evaluate(network, points / 2**folds) > 0.5) != points % 2))
+
+
+def least_wrong(folds: int) -> int:
+    """Fewest wrong points that any one-layer network of 2 * folds ReLU units can have.
+
+    n units make at most n + 1 pieces, each crosses 1/2 at most once: at most n + 2 runs of points on one side.
+    A run of m points, whose targets alternate, has at least floor(m / 2) of them wrong.
+    """
+    return max(2 ** (folds - 1) - folds, 0)
+
+
+def regions(widths: tuple[int, ...], inputs: int) -> int:
+    """Most linear regions of one ReLU layer; for several, a number that suitable weights are sure to reach.
+
+    The product of floor(n / inputs)^inputs over all layers but the last, times the sum of C(n_last, j) for
+    j = 0 to inputs (Montufar et al., 2014).
+    """
+    folded = prod((width // inputs) ** inputs for width in widths[:-1])
+    return folded * sum(comb(widths[-1], j) for j in range(inputs + 1))
+
+
+def draw_functions(axes: Axes, folds: int) -> None:
+    """Draw what the deep and the wide network of 2 * folds units compute on [0, 1]."""
+    x = np.arange(2 ** (folds + 1) + 1) / 2 ** (folds + 1)
+    axes.plot(x, evaluate(deep_network(folds), x), label=f"{folds} layers of 2")
+    axes.plot(x, evaluate(wide_network(folds), x), label=f"1 layer of {2 * folds}")
+    axes.set(xlabel="input x", ylabel="output", ylim=(-0.05, 1.3), title=f"{2 * folds} ReLU units")
+    axes.legend(loc="upper center", ncols=2, columnspacing=1, handlelength=1.7)
+
+
+def draw_counts(axes: Axes, folds: np.ndarray, deep: list, wide: list, ylabel: str) -> None:
+    """Draw a count of the deep and of the wide networks against the number of units that both have."""
+    for counts, marker, name in ((deep, "o", "deep"), (wide, "s", "one layer")):
+        axes.plot(2 * folds, counts, marker=marker, markersize=5)
+        axes.annotate(name, (2 * folds[-1], counts[-1]), (0, 7), textcoords="offset points", ha="right")
+    axes.set(xlabel="ReLU units", ylabel=ylabel, xticks=2 * folds[1::2])
