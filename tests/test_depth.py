@@ -32,7 +32,7 @@ def test_the_deep_network_is_the_composed_tent_exactly(folds):
 
 
 @pytest.mark.parametrize("folds", FOLDS)
-def test_both_networks_have_the_same_units_and_at_most_the_same_parameters(folds):
+def test_both_networks_have_as_many_units_and_parameters(folds):
     deep, wide = depth.deep_network(folds), depth.wide_network(folds)
     units = [sum(len(biases) for _, biases in network[:-1]) for network in (deep, wide)]
     parameters = [sum(weights.size + biases.size for weights, biases in network) for network in (deep, wide)]

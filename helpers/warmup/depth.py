@@ -48,7 +48,7 @@ def wrong_points(network: Network, folds: int) -> int:
 def least_wrong(folds: int) -> int:
     """Fewest wrong points that any one-layer network of 2 * folds ReLU units can have.
 
-    n units make at most n + 1 pieces, each crosses 1/2 at most once: at most n + 2 runs of points on one side.
+    n units make at most n + 1 pieces, each crosses 1/2 at most once: at most n + 2 runs on one side.
     A run of m points, whose targets alternate, has at least floor(m / 2) of them wrong.
     """
     return max(2 ** (folds - 1) - folds, 0)
