@@ -1,0 +1,148 @@
+"""Numerical gradients: central differences, Ridders' extrapolation, and how far they are to be trusted."""
+
+from collections.abc import Callable
+from functools import cached_property, partial
+
+import numpy as np
+import torch
+
+from helpers.interop import Array
+
+EPSILON = np.finfo(np.float64).eps
+
+
+def numerical_gradient(
+    f: Callable[[Array], Array], x: Array, upstream: Array | None = None, *, step: float | None = None
+) -> Array:
+    """The gradient of sum(f(x) * upstream), by central differences D(h) = (f(x + h) - f(x - h)) / 2h.
+
+    Richardson extrapolation, (4 D(h/2) - D(h)) / 3 and so on, removes the errors in h^2, h^4, ...; for each
+    element h falls from a quarter of its size, and the entry with the smallest estimated error is kept.
+
+    x: float64, any shape, NumPy or torch; never changed, and f gets a fresh array each time. f returns an
+    array or a number; upstream has its shape, ones by default. step: one fixed h, extrapolated once.
+    Returns an array like x, NaN where f is not finite however small the step.
+
+    Raises TypeError when x is not a float64 array or f is complex, ValueError when upstream does not fit.
+    Source: Ridders, Accurate computation of F'(x) and F'(x) F''(x), Advances in Engineering Software, 1982.
+    """
+    if not is_float64(x):
+        raise TypeError(f"x must be a float64 array, got {kind(x)}")
+    with np.errstate(all="ignore"):  # a step may leave f's domain
+        slopes = Slopes(lambda array: to_numpy(f(array)), x, upstream)
+        elements = range(slopes.flat.size)
+        if step is None:
+            gradient = [slopes.search(i)[0] for i in elements]
+        else:
+            gradient = [(4 * slopes.at(i, step / 2) - slopes.at(i, step)) / 3 for i in elements]
+    return like(x, np.array(gradient, dtype=np.float64))
+
+
+class Slopes:
+    """The slopes of sum(f(x) * upstream) at x, one element at a time. f returns NumPy arrays."""
+
+    def __init__(self, f: Callable[[Array], np.ndarray], x: Array, upstream: Array | None):
+        self.f, self.flat, self.wrap = f, to_numpy(x).flatten(), partial(like, x, keep_grad=True)
+        self.base = f(self.wrap(self.flat.copy())).copy()
+        self.upstream = np.ones_like(self.base) if upstream is None else to_numpy(upstream)
+        if self.base.dtype.kind == "c":
+            raise TypeError("f must return real numbers, got complex")
+        if self.upstream.shape != self.base.shape:
+            raise ValueError(f"upstream has shape {self.upstream.shape}, but f(x) has {self.base.shape}")
+        size, count = np.abs(self.flat), max(1, self.flat.size)
+        spread = np.abs(self.flat - self.flat.sum() / count).sum() / count
+        self.largest, small = np.maximum(size, spread), np.minimum(size, spread)
+        self.largest[self.largest == 0] = 1.0
+        self.smallest = np.where(small > 0, small, self.largest)
+        self.usual = np.maximum(self.smallest, spread / 10)
+
+    @cached_property
+    def rounding(self) -> np.ndarray:
+        """How far each output moves when every input moves by one rounding: what f cannot know better."""
+        x = self.wrap(self.flat)
+        noise = [np.abs(self.f(nudged(x, seed)) - self.base) for seed in range(3)]
+        return np.maximum(np.max(noise, axis=0), EPSILON * np.abs(self.base))
+
+    def ends(self, i: int, step: float) -> tuple[np.ndarray, np.ndarray, float]:
+        """f one step above and one step below in element i, and how far apart the two points really are."""
+        above, below = self.flat.copy(), self.flat.copy()
+        above[i] += step
+        below[i] -= step
+        width = above[i] - below[i]
+        try:
+            return self.f(self.wrap(above)).copy(), self.f(self.wrap(below)), width  # f may reuse its memory
+        except (ArithmeticError, ValueError):  # outside f's domain
+            return np.full_like(self.base, np.nan), self.base, width
+
+    def at(self, i: int, step: float) -> float:
+        """The central difference: outputs are subtracted before they are summed, so the unmoved cancel."""
+        above, below, width = self.ends(i, step)
+        return np.vdot(above - below, self.upstream) / width
+
+    def search(self, i: int) -> tuple[float, float]:
+        """The slope in element i and its estimated error: the best entry of Ridders' table."""
+        best, error, row, step = np.nan, np.inf, [], self.largest[i] / 4
+        while step > 1e-9 * self.smallest[i]:
+            above, below, width = self.ends(i, step)
+            change = above - below
+            noise = self.rounding + EPSILON * (np.abs(above) + np.abs(below))
+            noise = np.linalg.norm((noise * self.upstream)[change != 0]) / width
+            new = [np.vdot(change, self.upstream) / width]
+            for order, old in enumerate(row[:8], start=1):
+                new.append(new[-1] + (new[-1] - old) / (4**order - 1))
+                estimate = max(abs(new[-1] - new[-2]), abs(new[-1] - old)) + noise
+                if estimate < error:
+                    best, error = new[-1], estimate
+            if noise >= error:  # from here on a smaller step only adds noise
+                break
+            row, step = new, step / 2
+        return float(best), float(error)
+
+    def has_kink(self, i: int) -> bool:
+        """Whether the two sides' slopes differ as much at 1/100 of the step, where a bend would fade."""
+        jumps = []
+        for step in (1e-4 * self.usual[i], 1e-6 * self.usual[i]):
+            above, below, width = self.ends(i, step)
+            right, left = (
+                np.vdot(rise, self.upstream) / width for rise in (above - self.base, self.base - below)
+            )
+            jumps.append(abs(right - left))
+        return bool(jumps[1] > max(0.5 * jumps[0], 1e-3 * (abs(left) + abs(right))))
+
+
+def is_array(x: object) -> bool:
+    return isinstance(x, np.ndarray | np.generic | torch.Tensor) and not isinstance(x, np.ma.MaskedArray)
+
+
+def is_float64(x: object) -> bool:
+    return is_array(x) and x.dtype == (torch.float64 if isinstance(x, torch.Tensor) else np.float64)
+
+
+def kind(x: object) -> str:
+    """What an object is, for a message: float64 NumPy array, float32 torch tensor, NoneType."""
+    if isinstance(x, torch.Tensor):
+        return f"{str(x.dtype).removeprefix('torch.')} torch tensor"
+    return f"{x.dtype} NumPy array" if is_array(x) else type(x).__name__
+
+
+def to_numpy(x: Array) -> np.ndarray:
+    """The values in float64 or complex128, on the same memory where that can be."""
+    if isinstance(x, torch.Tensor):
+        x = x.detach().cpu().to(torch.complex128 if x.is_complex() else torch.float64)
+        return x.resolve_conj().resolve_neg().numpy()
+    x = np.asarray(x)
+    return x.astype(np.complex128 if x.dtype.kind == "c" else np.float64, copy=False)
+
+
+def like(example: Array, values: np.ndarray, *, keep_grad: bool = False) -> Array:
+    """The values as the kind of array that the example is, in its shape, on its device."""
+    values = values.reshape(tuple(example.shape))
+    if not isinstance(example, torch.Tensor):
+        return values
+    return torch.from_numpy(values).to(example.device).requires_grad_(keep_grad and example.requires_grad)
+
+
+def nudged(x: Array, seed: int) -> Array:
+    """x with every element moved up or down by one rounding."""
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], tuple(x.shape))
+    return like(x, to_numpy(x) * (1 + EPSILON * signs), keep_grad=True)
