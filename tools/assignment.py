@@ -14,7 +14,13 @@ from nbgrader.preprocessors import CheckCellMetadata, ClearOutput, ClearSolution
 from traitlets.config import Config
 
 OPERATIONS = ("cross_correlation.py", "batch_norm.py")
-TOOLS = ("__init__.py", "interop.py", "gradient_check.py", "notebook.py", "data.py")  # handed out whole
+TOOLS = (
+    "__init__",
+    "interop",
+    "gradient_check",
+    "notebook",
+    "data",
+)  # handed out whole, with what they import
 FILES = ("requirements.txt", "environment.yml")
 # The cells handed out: questions, answers (cleared), checks, and what stands around them.
 KEPT = re.compile(r"title|setup|setup-code|warm-up|.+-question|.+-answer|.+-task|.+-check-.+")
@@ -23,10 +29,9 @@ TITLE = """# Coursework 1: deep learning for vision
 Ten written warm-up questions (25 points), two-dimensional cross-correlation (15 points) and spatial batch
 normalization, forward and backward (25 points): 65 points in all.
 
-Write your answers into this notebook, 120 to 250 words each, and your code into the modules
-`helpers/cross_correlation.py` and `helpers/batch_norm.py`, whose docstrings say what each function promises. The
-check cells test your code; they are locked. `helpers/gradient_check.py` compares a backward pass with numerical
-gradients."""
+Write your answers into this notebook, 120 to 250 words each, and your code into `cross_correlation.py` and
+`batch_norm.py` in the folder `helpers`: their docstrings XX
+your code and are locked. `helpers/gradient_check.py` compares a backward pass with numerical gradients."""
 ANSWER = "*Your answer, in 120 to 250 words.*"
 MAKEFILE = """# make lab: install into .venv and open the coursework in JupyterLab
 PYTHON ?= python3
@@ -58,12 +63,22 @@ def write_assignment(source: Path, target: Path) -> None:
     nbformat.write(blank, target / "coursework1.ipynb")
     for name in OPERATIONS:
         (target / "helpers" / name).write_text(stubs((source / "helpers" / name).read_text("utf-8")), "utf-8")
-    for name in TOOLS:
-        shutil.copy(source / "helpers" / name, target / "helpers" / name)
+    for name in with_imports(TOOLS, source):
+        shutil.copy(source / "helpers" / f"{name}.py", target / "helpers")
     for name in FILES:
         shutil.copy(source / name, target / name)
     shutil.copytree(source / "data", target / "data")
     (target / "Makefile").write_text(MAKEFILE, "utf-8")
+
+
+def with_imports(modules, source: Path) -> set[str]:
+    """Modules of helpers, and the modules of helpers that they import."""
+    found, waiting = set(), list(modules)
+    while waiting:
+        found.add(name := waiting.pop())
+        text = (source / "helpers" / f"{name}.py").read_text("utf-8")
+        waiting += set(re.findall(r"^from helpers\.(\w+) import", text, flags=re.MULTILINE)) - found
+    return found
 
 
 def blank_notebook(notebook):

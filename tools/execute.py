@@ -4,13 +4,14 @@ python -m tools.execute [--in-place] [NOTEBOOK]
 """
 
 import argparse
+import asyncio
 import contextlib
 import os
 import re
+import signal
 import sys
 import tempfile
 import time
-from asyncio import CancelledError
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def main() -> None:
             write_atomically(source, nbformat.writes(executed).encode())
     except CellExecutionError as error:
         sys.exit(f"{error}\n{source}: a cell failed; nothing was written.")
-    except (KeyboardInterrupt, CancelledError, DeadKernelError) as error:
+    except (KeyboardInterrupt, asyncio.CancelledError, DeadKernelError) as error:
         sys.exit(f"Interrupted, or the kernel died ({type(error).__name__}); nothing was written.")
     print_now(f"{time.perf_counter() - start:.1f} s in all. Written:", *written, sep="\n  ")
 
@@ -69,10 +70,10 @@ def execute(notebook, folder: Path, report: Callable[[str], None] = lambda line:
         record_timing=False,
         coalesce_streams=True,
         on_cell_start=announce,
-        extra_arguments=["--log-level=ERROR"],
+        extra_arguments=["--log-level=CRITICAL"],
         resources={"metadata": {"path": str(folder)}},
     )
-    client.execute(cleanup_kc=True)
+    asyncio.run(run_until_done_or_interrupted(client))
     notebook.metadata.language_info.pop("version", None)
     notebook.metadata.kernelspec = {
         "display_name": "Python 3 (ipykernel)",
@@ -80,6 +81,19 @@ def execute(notebook, folder: Path, report: Callable[[str], None] = lambda line:
         "name": "python3",
     }
     return notebook
+
+
+async def run_until_done_or_interrupted(client: NotebookClient) -> None:
+    """Execute; a signal cancels, and the kernel is shut down (nbclient's own handler leaves it half-way)."""
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+
+    def take_signals(notebook):
+        with contextlib.suppress(NotImplementedError):  # Windows
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, task.cancel)
+
+    client.on_notebook_start = take_signals
+    await client.async_execute(cleanup_kc=True)
 
 
 def headings_of_code_cells(notebook) -> dict[int, str]:

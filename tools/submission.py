@@ -31,9 +31,8 @@ def main() -> None:
     print_now("Executing the notebook, to compare its outputs with what it computes now")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     if stale := stale_cells(notebook, execute(notebook, Path.cwd(), report=print_now)):
-        sys.exit(
-            f"Refused: outputs are stale in {', '.join(stale)}; run `make outputs`. Nothing was written."
-        )
+        cells = ", ".join(stale)
+        sys.exit(f"Refused: the outputs of {cells} are stale; run `make outputs`. Nothing was written.")
     ARCHIVE.parent.mkdir(exist_ok=True)
     write_atomically(ARCHIVE, archive(html_page(notebook)))
     print_now(f"Written: {ARCHIVE}")

@@ -1,0 +1,315 @@
+"""The tools that execute, submit and hand out the notebook."""
+
+import ast
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient.exceptions import CellExecutionError
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from tools import assignment, submission
+from tools.execute import execute, write_atomically
+from tools.page import html_page
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOK = nbformat.read(ROOT / "coursework1.ipynb", as_version=4)
+FIGURE = """import matplotlib.pyplot as plt
+from helpers.notebook import show
+figure, axes = plt.subplots()
+axes.plot([{}, 2, 3])
+show(figure, "A line that rises from one to three")"""
+
+
+def notebook_of(*sources: str):
+    cells = [new_code_cell(source, id=f"cell-{n}") for n, source in enumerate(sources)]
+    title = new_markdown_cell("# A title\n\n$x^2$ and\n$$\n\\frac{1}{2}\n$$", id="title")
+    return new_notebook(cells=[title, *cells])
+
+
+def run_tool(*arguments: str, **how) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, **how)
+
+
+# Executing
+
+
+@pytest.fixture(scope="module")
+def executed():
+    said = []
+    sources = ("print(1)\nprint(2)", "import sys\nprint(sys.executable)", "", FIGURE.format(1))
+    return execute(notebook_of(*sources), ROOT, report=said.append), said
+
+
+def test_cells_are_numbered_in_order(executed):
+    assert [cell.get("execution_count") for cell in executed[0].cells[1:]] == [1, 2, None, 3]
+
+
+def test_output_of_several_prints_is_one_piece(executed):
+    assert [output.text for output in executed[0].cells[1].outputs] == ["1\n2\n"]
+
+
+def test_progress_names_each_cell_and_its_heading(executed):
+    assert executed[1] == [f"cell {n} of 3: A title" for n in (1, 2, 3)]
+
+
+def test_no_timing_and_no_version_is_stored(executed):
+    assert all("execution" not in cell.metadata for cell in executed[0].cells)
+    assert "version" not in executed[0].metadata.language_info
+    assert executed[0].metadata.kernelspec.name == "python3"
+
+
+def test_the_kernel_is_this_python_whatever_is_installed_as_python3(tmp_path, monkeypatch):
+    other = tmp_path / "kernels" / "python3"
+    other.mkdir(parents=True)
+    (other / "kernel.json").write_text(
+        json.dumps({"argv": ["false"], "display_name": "other", "language": "python"})
+    )
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    ran = execute(notebook_of("import sys\nprint(sys.executable)"), tmp_path)
+    assert ran.cells[1].outputs[0].text == f"{sys.executable}\n"
+
+
+def test_a_failing_cell_leaves_the_notebook_as_it_was(tmp_path):
+    path = tmp_path / "small.ipynb"
+    nbformat.write(notebook_of("1 / 0"), path)
+    before = path.read_bytes()
+    run = run_tool("tools.execute", "--in-place", str(path), cwd=tmp_path)
+    assert run.returncode == 1
+    assert "ZeroDivisionError" in run.stderr
+    assert "a cell failed; nothing was written" in run.stderr
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["small.ipynb"]
+
+
+def test_an_interrupt_leaves_the_notebook_as_it_was(tmp_path):
+    path, started = tmp_path / "small.ipynb", tmp_path / "started"
+    nbformat.write(notebook_of(f"open({str(started)!r}, 'w').close()\nimport time\ntime.sleep(60)"), path)
+    before = path.read_bytes()
+    command = [sys.executable, "-m", "tools.execute", "--in-place", str(path)]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    while not started.exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "nothing was written" in said
+    assert path.read_bytes() == before
+    assert sorted(os.listdir(tmp_path)) == ["small.ipynb", "started"]
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def interrupted(*paths):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_two_runs_write_the_same_copy_and_page(tmp_path):
+    nbformat.write(notebook_of("print(1)", FIGURE.format(1)), tmp_path / "small.ipynb")
+    written = []
+    for _ in range(2):
+        run = run_tool("tools.execute", "small.ipynb", cwd=tmp_path)
+        assert run.returncode == 0, run.stderr
+        written.append([(tmp_path / "build" / f"small.{kind}").read_bytes() for kind in ("ipynb", "html")])
+    assert re.search(r"[\d.]+ s in all. Written:\n  build/small.ipynb\n  build/small.html\n", run.stdout)
+    assert written[0] == written[1]
+
+
+# The page
+
+
+def test_the_page_keeps_the_description_of_a_figure(executed):
+    assert 'alt="A line that rises from one to three"' in html_page(executed[0])
+
+
+def test_the_page_has_mathematics_as_mathml(executed):
+    page = html_page(executed[0])
+    assert "<msup>" in page
+    assert '<math display="block"' in page.replace('xmlns="http://www.w3.org/1998/Math/MathML" ', "")
+    assert "<mfrac>" in page
+
+
+def test_the_page_loads_nothing_from_elsewhere():
+    page = html_page(NOTEBOOK)
+    assert not re.findall(r"<script[^>]*src|<link[^>]*href|<img[^>]*src=\"(?!data:)|@import", page)
+
+
+@pytest.mark.parametrize("cell", [c for c in NOTEBOOK.cells if c.cell_type == "markdown"], ids=lambda c: c.id)
+def test_every_formula_of_the_notebook_becomes_mathml(cell):
+    page = html_page(new_notebook(cells=[new_markdown_cell("# Title"), cell], metadata=NOTEBOOK.metadata))
+    formulas = "".join(re.findall(r"<math.*?</math>", page, flags=re.DOTALL))
+    assert "\\" not in re.sub(r"<mo>(\\|&#x0005C;)</mo>", "", formulas)  # a command that was not understood
+    prose = re.sub(r"(?s)<head>.*?</head>|<(math|code|pre)\b.*?</\1>", "", page)
+    assert "$" not in prose
+
+
+# The submission
+
+
+@pytest.mark.parametrize("change", ["print(2)", "print(1)\nprint(1)", "1", ""])
+def test_a_cell_whose_output_changed_is_stale(change):
+    stored = execute(notebook_of("print(1)"), ROOT)
+    assert submission.stale_cells(stored, execute(notebook_of(change), ROOT)) == ["cell-0"]
+
+
+def test_outputs_that_are_fresh_are_not_stale(executed):
+    sources = [cell.source for cell in executed[0].cells[1:]]
+    assert submission.stale_cells(executed[0], execute(notebook_of(*sources), ROOT)) == []
+
+
+def test_a_figure_that_changed_is_stale(executed):
+    sources = [cell.source for cell in executed[0].cells[1:-1]]
+    assert submission.stale_cells(executed[0], execute(notebook_of(*sources, FIGURE.format(0)), ROOT)) == [
+        "cell-3"
+    ]
+
+
+def test_a_shape_that_fails_is_refused(tmp_path):
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_notebook.py").write_text("def test_shape():\n    assert False\n")
+    run = run_tool("tools.submission", cwd=tmp_path)
+    assert run.returncode == 1
+    assert "Refused: the notebook's shape" in run.stderr
+    assert not (tmp_path / "build").exists()
+
+
+def test_stale_outputs_are_refused(tmp_path):
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_notebook.py").write_text("def test_shape():\n    pass\n")
+    stored = execute(notebook_of("print(1)"), tmp_path)
+    stored.cells[1].source = "print(2)"
+    nbformat.write(stored, tmp_path / "coursework1.ipynb")
+    run = run_tool("tools.submission", cwd=tmp_path)
+    assert run.returncode == 1
+    assert "Refused: the outputs of cell-0 are stale; run `make outputs`" in run.stderr
+    assert not (tmp_path / "build").exists()
+
+
+def test_a_submission_runs_where_it_is_unpacked(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    (tmp_path / "submission.zip").write_bytes(submission.archive("<html></html>"))
+    with zipfile.ZipFile(tmp_path / "submission.zip") as zipped:
+        zipped.extractall(tmp_path)
+    unpacked = tmp_path / "coursework1"
+    assert {path.name for path in unpacked.iterdir()} == {
+        *("coursework1.ipynb", "coursework1.html", "helpers", "data", "environment.yml", "requirements.txt")
+    }
+    stored = nbformat.read(unpacked / "coursework1.ipynb", as_version=4)
+    assert submission.stale_cells(stored, execute(stored, unpacked)) == []
+
+
+def test_the_same_submission_has_the_same_bytes(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert submission.archive("page") == submission.archive("page")
+
+
+def test_a_submission_holds_no_bytecode(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    (tmp_path / "zip").write_bytes(submission.archive("page"))
+    assert not [name for name in zipfile.ZipFile(tmp_path / "zip").namelist() if "__pycache__" in name]
+
+
+# The blank coursework
+
+
+@pytest.fixture(scope="module")
+def blank(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("made") / "assignment"
+    assignment.write_assignment(ROOT, folder)
+    return folder
+
+
+def everything_in(folder: Path) -> str:
+    files = [path for path in folder.rglob("*") if path.is_file() and path.suffix not in {".npz", ".png"}]
+    return "\n".join(path.read_text("utf-8") for path in files)
+
+
+def graded(notebook) -> dict[str, tuple]:
+    cells = [cell for cell in notebook.cells if "nbgrader" in cell.metadata]
+    return {cell.id: tuple(sorted(cell.metadata.nbgrader.items())) for cell in cells}
+
+
+def test_the_blank_coursework_asks_the_same_questions_for_the_same_points(blank):
+    handed_out = nbformat.read(blank / "coursework1.ipynb", as_version=4)
+    questions = [[c.source for c in nb.cells if c.id.endswith("-question")] for nb in (NOTEBOOK, handed_out)]
+    assert len(questions[0]) >= 10
+    assert questions[0] == questions[1]
+    assert graded(NOTEBOOK) == graded(handed_out)
+
+
+def test_its_checks_are_those_of_the_worked_notebook_and_locked(blank):
+    handed_out = {c.id: c for c in nbformat.read(blank / "coursework1.ipynb", as_version=4).cells}
+    checks = [cell for cell in NOTEBOOK.cells if "-check-" in cell.id]
+    assert len(checks) == 6
+    for cell in checks:
+        assert handed_out[cell.id].source == cell.source
+        assert handed_out[cell.id].metadata.editable is False
+
+
+def test_it_holds_no_output(blank):
+    code = [
+        c for c in nbformat.read(blank / "coursework1.ipynb", as_version=4).cells if c.cell_type == "code"
+    ]
+    assert [(cell.outputs, cell.execution_count) for cell in code] == [([], None)] * len(code)
+
+
+def test_it_holds_no_sentence_of_an_answer(blank):
+    text = " ".join(everything_in(blank).split())
+    for cell in NOTEBOOK.cells:
+        if cell.id.endswith(("-answer", "-reading")):
+            for line in filter(None, map(str.strip, cell.source.splitlines())):
+                assert json.dumps(line)[1:-1] not in text, line
+
+
+@pytest.mark.parametrize("name", assignment.OPERATIONS)
+def test_it_holds_no_line_of_an_operation_but_signatures_and_docstrings(blank, name):
+    tree = ast.parse((ROOT / "helpers" / name).read_text("utf-8"))
+    private = [node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    private = [word for word in private if word.startswith("_")]
+    text = everything_in(blank)
+    assert not [word for word in private if re.search(rf"\b{word}\b", text)]
+    stub = ast.parse((blank / "helpers" / name).read_text("utf-8"))
+    functions = [node for node in stub.body if isinstance(node, ast.FunctionDef)]
+    assert functions
+    for function in functions:
+        assert ast.get_docstring(function)
+        assert ast.unparse(function.body[1:]) == "raise NotImplementedError"
+
+
+def test_it_holds_neither_history_nor_tests_nor_evidence(blank):
+    names = {path.name for path in blank.rglob("*")}
+    assert not names & {".git", "tests", "tools", "warmup", "build", "benchmarks", "__pycache__"}
+
+
+def test_it_runs_until_the_first_function_that_is_to_be_written(blank):
+    with pytest.raises(CellExecutionError, match="NotImplementedError"):
+        execute(nbformat.read(blank / "coursework1.ipynb", as_version=4), blank)
+
+
+def test_its_checks_pass_with_the_worked_operations(blank, tmp_path):
+    solved = tmp_path / "solved"
+    assignment.write_assignment(ROOT, solved)
+    for path in (ROOT / "helpers").glob("*.py"):
+        (solved / "helpers" / path.name).write_bytes(path.read_bytes())
+    ran = execute(nbformat.read(solved / "coursework1.ipynb", as_version=4), solved)
+    assert all(cell.outputs for cell in ran.cells if "-check-" in cell.id)
