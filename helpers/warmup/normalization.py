@@ -88,7 +88,7 @@ def draw_running(axes, history) -> None:
     axes.plot(steps, history[:, 0], marker="o", markevery=6, label="running mean / mean")
     axes.plot(steps, history[:, 1], marker="s", markevery=6, label="running variance / variance")
     axes.plot(steps, 1 - MOMENTUM**steps, "k:", label="1 − 0.9ᵗ")
-    axes.set(xlabel="training batches t", ylabel="share of the value on all digits", ylim=(0, 1.2))
+    axes.set(xlabel="training batches t", ylabel="share reached", ylim=(0, 1.2))
     axes.legend(fontsize=9)
 
 
