@@ -1,6 +1,5 @@
 """(i) Soft and hard attention over the patches of a photograph, and the gradients that train each."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,8 +37,8 @@ def load_scene() -> Scene:
     patches = image.reshape(ROWS, HEIGHT, COLUMNS, WIDTH, 3).swapaxes(1, 2).reshape(-1, HEIGHT, WIDTH, 3)
     contrast = patches.mean(-1).std((1, 2))
     logits = (contrast - contrast.mean()) / contrast.std()
-    values, target = patches.mean((1, 2)), image[95:135, 105:150].mean((0, 1))
-    return Scene(image, *(torch.from_numpy(array) for array in (logits, values, target)))
+    arrays = logits, patches.mean((1, 2)), image[95:135, 105:150].mean((0, 1))
+    return Scene(image, *(torch.from_numpy(array) for array in arrays))
 
 
 def soft_gradient(scene: Scene) -> torch.Tensor:
@@ -50,14 +49,13 @@ def soft_gradient(scene: Scene) -> torch.Tensor:
 
 def hard_gradient(scene: Scene) -> torch.Tensor:
     """Gradient (K,) of E[R(a_s)] with every outcome enumerated: sum_s alpha_s R_s d log alpha_s / d theta."""
-    logits = scene.logits.clone().requires_grad_()
-    return torch.autograd.grad((scene.weights * scene.rewards) @ logits.log_softmax(0), logits)[0]
+    return (scene.weights * scene.rewards) @ scene.score
 
 
-def gradient_through_choice(scene: Scene, choose: Callable[[torch.Tensor], torch.Tensor]) -> tuple:
+def gradient_through_choice(scene: Scene, choose) -> tuple:
     """Differentiate R(W a_s) at W = identity, where s = choose(weights) is an index.
 
-    Returns autograd's gradients for the logits (None: no path) and W, and R's forward differences for the logits.
+    Returns autograd's gradients for the logits (None: no path) and W, and forward differences for the logits.
     """
     logits, layer = scene.logits.clone().requires_grad_(), torch.eye(3).double().requires_grad_()
     chosen = choose(logits.softmax(0))
@@ -82,6 +80,12 @@ def estimator_variance(scene: Scene, baseline: float) -> float:
     return float(second_moment - (hard_gradient(scene) ** 2).sum())
 
 
+def relative_errors(scene: Scene, baseline: float, sizes: list[int], rng) -> list[float]:
+    """Root mean square |estimate - gradient| / |gradient| over 400 estimates of each number of samples."""
+    errors = (score_function(scene, baseline, size, 400, rng) - hard_gradient(scene) for size in sizes)
+    return [float(error.square().sum(1).mean().sqrt() / hard_gradient(scene).norm()) for error in errors]
+
+
 def train_hard(scene: Scene, updates: int, samples: int, rate: float, rng) -> torch.Tensor:
     """Weights (K,) after ascent on score-function estimates; each sample's baseline is the others' mean."""
     logits = scene.logits.clone()
@@ -93,17 +97,10 @@ def train_hard(scene: Scene, updates: int, samples: int, rate: float, rng) -> to
     return logits.softmax(0)
 
 
-def relative_errors(scene: Scene, baseline: float, sizes: list[int], rng) -> list[float]:
-    """Root mean square |estimate - gradient| / |gradient| over 400 estimates of each number of samples."""
-    exact = hard_gradient(scene)
-    estimates = [score_function(scene, baseline, samples, 400, rng) for samples in sizes]
-    return [float((e - exact).square().sum(1).mean().sqrt() / exact.norm()) for e in estimates]
-
-
-def draw_glimpse(axes, scene: Scene, light: torch.Tensor, labels: list[str], colors: torch.Tensor) -> None:
+def draw_attention(axes, scene: Scene, light: np.ndarray, labels: list[str], colors: torch.Tensor) -> None:
     """The patches lit by `light` (K,) from 0 to 1 and labelled, above a strip of the colors read (n, 3)."""
-    lit = np.kron(light.numpy().reshape(ROWS, COLUMNS), np.ones((HEIGHT, WIDTH)))
-    axes.imshow(scene.image * (0.2 + 0.8 * lit[..., None]))
+    lit = np.kron(light.reshape(ROWS, COLUMNS, 1), np.ones((HEIGHT, WIDTH, 1)))
+    axes.imshow(scene.image * (0.2 + 0.8 * lit))
     for patch in np.flatnonzero(labels):
         x, y = WIDTH * (patch % COLUMNS + 0.5), HEIGHT * (patch // COLUMNS + 0.5)
         box = {"facecolor": "black", "alpha": 0.5, "pad": 1, "linewidth": 0}
@@ -119,4 +116,5 @@ def draw_convergence(axes, sizes: list[int], errors: dict[str, list[float]]) -> 
     for marker, place, (name, values) in zip("so", places, errors.items(), strict=True):
         (line,) = axes.loglog(sizes, values, marker=marker, markersize=4)
         axes.text(sizes[4], values[4], f" {name} ", color=line.get_color(), **place)
+    axes.set(title="hard: estimates of its gradient")
     axes.set(xlabel="samples drawn", ylabel="error relative to the gradient")
