@@ -1,0 +1,158 @@
+"""Question (e): which of four training-loss curves had which learning rate, on real runs and a quadratic."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import permutations
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+
+from helpers.data import load_digits
+
+LABELS = ("low", "optimal", "high", "very high")
+RATES = {"A": 1.0, "B": 0.01, "C": 10.0, "D": 0.3}  # for the digits, shuffled as a question would be
+SCALED_RATES = (0.02, 0.4, 1.9, 2.05)  # eta * lambda for the quadratic, in the order of LABELS
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What tells a loss curve from its companions; height 0 is the best run's end, 1 the common start."""
+
+    level: float  # height of its end, logarithmic from 1 up to 4; between 4 and 5 when it blows up
+    slowness: float  # mean height over the whole run
+    steadiness: float  # after a quarter: -rank correlation of loss and step; 1 always falls, 0 plateau
+    rise: float  # mean height above the start
+
+
+def label_learning_rates(curves: Mapping) -> dict:
+    """Tell which of four training losses had the low, the optimal, the high and the very high learning rate.
+
+    Of the 24 ways to hand out the labels it takes the one with most evidence. The low run is slower than the
+    optimal one, falls more steadily than the two above it, does not rise above its start and often ends above
+    the high one; the high run ends above the optimal one; the very high run ends above all. Scale, offset and
+    unit of time do not matter.
+
+    curves: maps four names to one-dimensional loss histories, each a list, array or tensor of any length that
+    begins before the first update; it blows up where it turns NaN or infinite. Nothing is changed.
+    Returns a dictionary from the names to "low", "optimal", "high" and "very high", each used once.
+    Raises TypeError when curves is not a mapping; ValueError when it does not hold exactly four, when a
+    history is empty, not one-dimensional or not of real numbers, and when every run blows up.
+    """
+    shapes = curve_shapes(curves)
+    best = max(permutations(shapes), key=lambda names: _evidence(*(shapes[name] for name in names)))
+    label = dict(zip(best, LABELS, strict=True))
+    return {name: label[name] for name in shapes}
+
+
+def curve_shapes(curves: Mapping) -> dict:
+    """The Shape of each of four loss curves; arguments and errors are those of `label_learning_rates`."""
+    if not isinstance(curves, Mapping):
+        raise TypeError(f"curves must map names to loss histories, got {type(curves).__name__}")
+    if len(curves) != len(LABELS):
+        raise ValueError(f"the four labels need exactly four curves, got {len(curves)}")
+    histories = {name: _read(name, history) for name, history in curves.items()}
+    finite = [history for history in histories.values() if np.isfinite(history).all()]
+    if not finite:
+        raise ValueError("every run blows up, so nothing tells how low the loss could have come")
+    with np.errstate(over="ignore"):
+        lowest = min(_end(history) for history in finite)
+        span = np.median([h[0] for h in histories.values() if np.isfinite(h[0])]) - lowest
+        return {name: _shape((h - lowest) / (span if span > 0 else 1.0)) for name, h in histories.items()}
+
+
+def _read(name: object, history) -> np.ndarray:
+    if isinstance(history, torch.Tensor):
+        history = history.detach().cpu()
+        history = history.double() if history.is_floating_point() else history
+    try:
+        values = np.asarray(history).astype(np.float64, casting="same_kind")
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"curve {name!r} is not a series of real numbers: {error}") from error
+    if values.ndim != 1 or values.size == 0:
+        raise ValueError(f"curve {name!r} must be one-dimensional and not empty, got shape {values.shape}")
+    return values
+
+
+def _end(history: np.ndarray) -> float:
+    return float(np.median(history[-max(1, len(history) // 4) :]))
+
+
+def _shape(height: np.ndarray) -> Shape:
+    lost = len(height) - int(np.isfinite(height).cumprod().sum())
+    kept = height[: len(height) - lost]
+    clipped = np.append(kept.clip(-1, 3), np.full(lost, 3.0))
+    slowness, rise = float(clipped.mean()), float((clipped - 1).clip(0).mean())
+    if lost:
+        return Shape(4 + lost / len(height), slowness, 0.0, rise)
+    end = _end(kept)
+    ranks = np.unique(kept[len(kept) // 4 :], return_inverse=True)[1]
+    moves = len(ranks) > 2 and np.ptp(ranks) > 0
+    steadiness = -float(np.corrcoef(ranks, np.arange(len(ranks)))[0, 1]) if moves else 0.0
+    return Shape(end if end < 1 else min(1 + float(np.log(end)), 4.0), slowness, steadiness, rise)
+
+
+def _evidence(low: Shape, optimal: Shape, high: Shape, very_high: Shape) -> float:
+    """The clauses of the rule, each worth about a point where it speaks clearly, the fourth half a point."""
+    slow, fast = (max(shape.slowness, 1e-6) ** 2 for shape in (low, optimal))
+    return (
+        (slow - fast) / (slow + fast)
+        + (2 * low.steadiness - high.steadiness - very_high.steadiness)
+        - low.rise
+        + (min(low.level, 1) - min(high.level, 1)) / 2
+        + np.sign(high.level - optimal.level)
+        + (very_high.level - max(low.level, optimal.level, high.level))
+    )
+
+
+def train_on_digits(rates: Mapping = RATES, steps: int = 300) -> dict[str, np.ndarray]:
+    """Losses (steps,), in nats, of a ReLU network 64-32-32-10 at each rate, on the same batches of 8."""
+    rng = np.random.default_rng(0)
+    images, labels = load_digits()
+    images, labels = torch.from_numpy(images - images.mean(0)).flatten(1), torch.from_numpy(labels)
+    weights = [rng.normal(0, np.sqrt(2 / size[0]), size) for size in ((64, 32), (32, 32), (32, 10))]
+    start = [*weights, *(np.zeros((1, weight.shape[1])) for weight in weights)]
+    parameters = [torch.from_numpy(np.stack([array] * len(rates))).requires_grad_() for array in start]
+    w1, w2, w3, b1, b2, b3 = parameters
+    optimizer, rate = torch.optim.SGD(parameters, lr=1.0), torch.tensor(list(rates.values()))
+    losses = []
+    for _ in range(steps):
+        batch = torch.from_numpy(rng.integers(0, len(images), 8))
+        logits = ((images[batch] @ w1 + b1).relu() @ w2 + b2).relu() @ w3 + b3  # (rates, 8, 10)
+        losses.append((logits.logsumexp(2) - logits[:, torch.arange(8), labels[batch]]).mean(1))
+        optimizer.zero_grad()
+        (rate * losses[-1]).sum().backward()  # with lr=1, each run's own rate scales its own gradient
+        optimizer.step()
+    return dict(zip(rates, torch.stack(losses, 1).detach().numpy(), strict=True))
+
+
+def train_on_quadratic(steps: int = 150, runs: int = 4000) -> np.ndarray:
+    """Losses (4, runs, steps) of SGD on w^2/2 from w = 3 at SCALED_RATES, gradient noise of variance 1/4."""
+    rng = np.random.default_rng(1)
+    w = [np.full((len(SCALED_RATES), runs), 3.0)]
+    for _ in range(steps - 1):
+        w.append(w[-1] - np.array(SCALED_RATES)[:, None] * (w[-1] + rng.normal(0, 0.5, w[-1].shape)))
+    return np.stack(w, axis=2) ** 2 / 2
+
+
+def noise_floor(rate):
+    """Mean loss at which that SGD settles, eta s^2 / (2 (2 - eta lambda)), for eta lambda below 2."""
+    return rate * 0.25 / (2 * (2 - rate))
+
+
+def draw_curves(row: np.ndarray, curves: Mapping, titles: Mapping) -> None:
+    """Draw each curve on its own Axes of a row, all to one scale; what leaves the frame is cut off."""
+    for axes, (name, losses) in zip(row, curves.items(), strict=True):
+        axes.plot(losses, "C0-", linewidth=1)
+        axes.set(title=titles[name], xlabel="SGD step", ylim=(0, 4.4))
+    row[0].set_ylabel("training loss (nats)")
+
+
+def draw_quadratic(axes: Axes, losses: np.ndarray) -> None:
+    """Draw the mean loss a step at each rate, and dotted the floor that the theory gives for it."""
+    for label, rate, curve in zip(LABELS, SCALED_RATES, losses.mean(1), strict=True):
+        (line,) = axes.plot(curve, label=rf"{label}, $\eta\lambda$ = {rate:g}")
+        if rate < 2:
+            axes.axhline(noise_floor(rate), color=line.get_color(), linestyle=":", linewidth=1.2)
+    axes.set(xlabel="SGD step", ylabel="mean loss", yscale="log", ylim=(8e-4, 100))
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
