@@ -30,8 +30,8 @@ Ten written warm-up questions (25 points), two-dimensional cross-correlation (15
 normalization, forward and backward (25 points): 65 points in all.
 
 Write your answers into this notebook, 120 to 250 words each, and your code into `cross_correlation.py` and
-`batch_norm.py` in the folder `helpers`: their docstrings say what each function promises. The checks
-test your code and are locked. `helpers/gradient_check.py` compares a backward pass with numerical gradients."""
+`batch_norm.py` in the folder `helpers`: their docstrings say what each function promises. The checks test
+your code and are locked. `helpers/gradient_check.py` tests a backward pass against numerical gradients."""
 ANSWER = "*Your answer, in 120 to 250 words.*"
 MAKEFILE = """# make lab: install into .venv and open the coursework in JupyterLab
 PYTHON ?= python3
