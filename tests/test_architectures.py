@@ -216,6 +216,7 @@ def test_the_branches_of_an_inception_module_share_its_height_by_their_channels(
     drawings.draw_network(axes, "GoogLeNet (paper)", "")
     module = bars(axes, 0.94)[:8]
     total = module[-1].get_y() + module[-1].get_height()
+    assert 2 ** (total - 1) == pytest.approx(28)
     assert [bar.get_height() / total * 256 for bar in module[::2]] == pytest.approx([64, 128, 32, 32])
     fills = [to_hex(bar.get_facecolor()) for bar in module]
     expected = ("1×1", "1×1", "1×1", "3×3", "1×1", "5×5", "pool", "1×1")

@@ -8,7 +8,7 @@ from matplotlib.patches import Patch
 
 from helpers.warmup.architectures import INCEPTIONS, layers, multiply_adds, parameters
 
-# Fill by the first word of a label; what is not listed stays white.
+# Fill by the first word of a label, white for what is not listed.
 FILLS = {"1×1": "C5", "3×3": "C0", "5×5": "C2", "7×7": "C4", "11×11": "C1", "fc": "C6", "pool": "0.65"}
 DARK = {"C0", "C1", "C2", "C6"}
 
@@ -27,12 +27,12 @@ def draw_network(axes, name: str, trait: str) -> None:
             base = height + (1.2 if dashed and layer.depth > 4 else 0.2)  # above the larger layer before it
             x, y = layer.depth - 1 + 1.4 * np.cos(angle), base + 0.8 * np.sin(angle)
             axes.plot(x, y, "--" if dashed else "-", color="C1", linewidth=1.4)
-        elif layer.name.split()[0] in modules or "projection" in layer.name:
+        elif layer.kind == "bn" or layer.name.split()[0] in modules or "projection" in layer.name:
             continue
         elif layer.kind == "pool":
             before = np.log2(max(layer.kernel, 2 * layer.output[-1])) + 1
             axes.bar(layer.depth + 0.5, before, 0.16, color=FILLS["pool"], zorder=3)
-        elif layer.kind != "bn":
+        else:
             _draw_layer(axes, layer, height)
     counts = f"{parameters(name) / 1e6:.1f} M parameters, {multiply_adds(name) / 1e9:.2f} G multiply-adds"
     axes.text(50.6, 9.4, f"{name}, depth {net[-1].depth}", ha="right", va="top", fontsize=11, weight="bold")
@@ -45,8 +45,8 @@ def draw_network(axes, name: str, trait: str) -> None:
 def draw_key(axes) -> None:
     """Say below an Axes what each color stands for."""
     handles = [Patch(color=fill, label=label) for label, fill in FILLS.items()]
-    for dash, label in (("-", "identity skip"), ("--", "skip with 1×1")):
-        handles.append(Line2D([], [], color="C1", linestyle=dash, label=label))
+    handles.append(Line2D([], [], color="C1", linestyle="-", label="identity skip"))
+    handles.append(Line2D([], [], color="C1", linestyle="--", label="skip with 1×1"))
     style = {"ncols": 9, "fontsize": 9, "columnspacing": 1.5, "handlelength": 1.6}
     axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.48, -0.32), **style)
 
@@ -99,8 +99,8 @@ def draw_residual_block(axes) -> None:
     title, note = "ResNet: bottleneck with\nidentity skip, added", "1×1 on the skip only\nwhere sizes change"
     _start(axes, title, note, "x: 56×56×256", "y = ReLU(F(x) + x)")
     _draw_column(axes, 1.6, [(6.4, "1×1, 64"), (4.7, "3×3, 64"), (3, "1×1, 256"), (1.3, "F(x) + x")], 1.9)
-    for y, text in ((5.55, "BN, ReLU"), (3.85, "BN, ReLU"), (2.15, "BN")):
-        axes.text(1.75, y, text, fontsize=8, va="center")
+    for y in (5.55, 3.85, 2.15):
+        axes.text(1.75, y, "BN, ReLU" if y > 3 else "BN", fontsize=8, va="center")
     axes.plot([3.7, 3.7], [7.7, 1.3], "-", color="C1", linewidth=1.1)
     _arrow(axes, (3.7, 1.3), (2.55, 1.3), "C1")
     axes.text(3.6, 4.7, "identity", rotation=90, ha="right", va="center", fontsize=9, color="C1")
@@ -121,13 +121,12 @@ def _draw_layer(axes, layer, height) -> None:
 def _draw_inception(axes, module, height) -> None:
     one, _, three, _, five, pooled = INCEPTIONS[module.name]
     branches = ((one, "1×1", "1×1"), (three, "1×1", "3×3"), (five, "1×1", "5×5"), (pooled, "pool", "1×1"))
-    bottom, x = 0.0, np.array([module.depth - 1, module.depth])
+    bottom, x, total = 0.0, np.array([module.depth - 1, module.depth]), module.output[0]
     for channels, *kernels in branches:
-        share = height * channels / module.output[0]
+        share = height * channels / total
         axes.bar(x, share, 0.94, bottom, color=[FILLS[kernel] for kernel in kernels], edgecolor="white")
         bottom += share
-    text = f"{module.name}\n{module.output[0]}"
-    axes.text(x.mean(), height + 0.2, text, ha="center", va="bottom", fontsize=7)
+    axes.text(x.mean(), height + 0.2, f"{module.name}\n{total}", ha="center", va="bottom", fontsize=7)
 
 
 def _start(axes, title, note="", *ends) -> None:

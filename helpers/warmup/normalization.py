@@ -26,21 +26,21 @@ def normalize(x, gamma=GAMMA, beta=BETA, **settings) -> np.ndarray:
 
 def deviations() -> dict[str, float]:
     """By property that the answer claims: the largest deviation from it, on a batch of 256 digits."""
-    x, ones = features(256), np.ones(5)
-    (m, v), y = moments(x), normalize(x)
-    root, tiny = np.sqrt(v + EPS), {"eps": EPS / 1e6}
-    test = {"mode": "test", "running_mean": m, "running_var": v}
+    x, ones, gamma, beta = features(256), np.ones(5), GAMMA[:, None, None], BETA[:, None, None]
+    m, v = (moment[:, None, None] for moment in moments(x))
+    y, root, tiny = normalize(x), np.sqrt(v + EPS), {"eps": EPS / 1e6}
+    test = {"mode": "test", "running_mean": m.ravel(), "running_var": v.ravel()}
     pair = np.random.default_rng(1).normal(size=(2, 5, 1, 1))
     upstream = np.random.default_rng(2).normal(size=x.shape)
     gradient, scaled = _input_gradient(x, upstream), _input_gradient(7 * x, upstream)
-    folded = features(256, KERNELS * _spread(GAMMA / root)[0, :, None]) + _spread(BETA - GAMMA * m / root)
+    folded = features(256, KERNELS * (gamma / root)[:, None]) + beta - gamma * m / root
     return {
-        "formula": _gap(y, _spread(GAMMA) * (x - _spread(m)) / _spread(root) + _spread(BETA)),
+        "formula": _gap(y, gamma * (x - m) / root + beta),
         "mean": _gap(moments(y)[0], BETA),
-        "variance": _gap(moments(y)[1], GAMMA**2 * v / (v + EPS)),
-        "half variance": _gap(moments(normalize(x * _spread(np.sqrt(EPS / v))))[1], GAMMA**2 / 2),
-        "identity": _gap(normalize(x, root, m), x),
-        "bias": _gap(normalize(x + _spread(BETA)), y),
+        "variance": _gap(moments(y)[1], (gamma**2 * v / (v + EPS)).ravel()),
+        "half variance": _gap(moments(normalize(x * np.sqrt(EPS / v)))[1], GAMMA**2 / 2),
+        "identity": _gap(normalize(x, root.ravel(), m.ravel()), x),
+        "bias": _gap(normalize(x + beta), y),
         "scale": _gap(normalize(7 * x), y),
         "scale, eps / 1e6": _gap(normalize(7 * x, **tiny), normalize(x, **tiny)),
         "gradient, scaled": _gap(7 * scaled, gradient),
@@ -90,10 +90,6 @@ def draw_running(axes, history) -> None:
     axes.plot(steps, 1 - MOMENTUM**steps, "k:", label="1 − 0.9ᵗ")
     axes.set(xlabel="training batches t", ylabel="share reached", ylim=(0, 1.2))
     axes.legend(fontsize=9)
-
-
-def _spread(vector) -> np.ndarray:
-    return vector[None, :, None, None]
 
 
 def _gap(a, b) -> float:
