@@ -105,7 +105,7 @@ def draw_attention(axes, scene: Scene, light: np.ndarray, labels: list[str], col
         x, y = WIDTH * (patch % COLUMNS + 0.5), HEIGHT * (patch // COLUMNS + 0.5)
         box = {"facecolor": "black", "alpha": 0.5, "pad": 1, "linewidth": 0}
         axes.text(x, y, labels[patch], color="white", ha="center", va="center", fontsize=8, bbox=box)
-    axes.imshow(colors[None], extent=(0, 255, 332, 308))
+    axes.imshow(colors.numpy()[None], extent=(0, 255, 332, 308))
     axes.set(xlim=(0, 255), ylim=(332, 0), xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
 

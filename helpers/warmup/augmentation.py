@@ -33,7 +33,7 @@ def color_jitter(image: np.ndarray, rng, strength: float = 0.4) -> tuple[np.ndar
     brightness, contrast, saturation = factors = rng.uniform(1 - strength, 1 + strength, 3)
     mean = brightness * image.mean()
     image = saturate(mean + contrast * (brightness * image - mean), saturation)
-    return image, "brightness {:.1f},\ncontrast {:.1f}, saturation {:.1f}".format(*factors)
+    return image, "brightness {:.1f},\ncontrast {:.1f}, color {:.1f}".format(*factors)
 
 
 def affine(image: np.ndarray, degrees: float, factor: float) -> np.ndarray:
