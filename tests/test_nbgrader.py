@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from nbgrader.api import Gradebook
 
+from tools.assignment import TOOLS, with_imports
+
 ROOT = Path(__file__).resolve().parent.parent
 CHECKS = {
     "xcorr-check-forward": 8,
@@ -38,11 +40,16 @@ def scores(tmp_path_factory) -> dict[str, dict[str, float]]:
     private = private_jupyter(course / ".jupyter")
     assignment = course / "source" / "coursework1"
     students = {name: course / "submitted" / name / "coursework1" for name in ("right", "faulty")}
-    for folder in (assignment, *students.values()):
+    for folder in students.values():
         folder.mkdir(parents=True)
         shutil.copy(ROOT / "coursework1.ipynb", folder)
         for part in PARTS:
             shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    # What stands in source overwrites what was submitted: the checking tools, but not the operations.
+    (assignment / "helpers").mkdir(parents=True)
+    shutil.copy(ROOT / "coursework1.ipynb", assignment)
+    for name in with_imports(TOOLS, ROOT):
+        shutil.copy(ROOT / "helpers" / f"{name}.py", assignment / "helpers")
     plant_a_fault(students["faulty"] / "helpers" / "batch_norm.py")
     for step in ("generate_assignment", "autograde"):
         command = [sys.executable, "-m", "nbgrader", step, "coursework1", "--ExecutePreprocessor.timeout=600"]
