@@ -79,24 +79,50 @@ class Slopes:
         above, below, width = self.ends(i, step)
         return np.vdot(above - below, self.upstream) / width
 
-    def search(self, i: int) -> tuple[float, float]:
-        """The slope in element i and its estimated error: the best entry of Ridders' table."""
-        best, error, row, step = np.nan, np.inf, [], self.largest[i] / 4
+    def search(self, i: int) -> tuple[float, float, float]:
+        """The slope in element i, its estimated error, and the part of that which is float64 rounding.
+
+        Where steps below the element's size drown in rounding, as in 1 + x at x = 1e-9, larger ones refine what
+        they found. The first step is no simple fraction of x, at which a periodic function would mislead.
+        """
+        slope, error, noise = self._table(i, 0.2357 * self.largest[i])
+        for growth in (2.0**10, 2.0**20, 2.0**30):
+            if error <= 1e-8 * abs(slope):
+                break
+            finer, less, rest = self._table(i, growth * 0.2357 * self.largest[i])
+            if less < min(error, 1e-3 * abs(finer)) and not abs(finer - slope) > 10 * error:
+                slope, error, noise = finer, less, rest
+        return slope, error, noise
+
+    def _table(self, i: int, step: float) -> tuple[float, float, float]:
+        """Ridders' table: every entry removes one more even power of the step from those before it.
+
+        It ends where a smaller step only adds noise, unless a tiny step sees another slope: then the steps were
+        still too wide for f, and a later entry that is sure of itself replaces what they gave.
+        """
+        best, row, touched = (np.nan, np.inf, np.inf), [], np.zeros(self.base.shape, dtype=bool)
+        tiny = 1e-8 * self.largest[i]
+        glimpse, blur = self.at(i, tiny), 10 * self.noise(self.rounding, tiny)
         while step > 1e-9 * self.smallest[i]:
             above, below, width = self.ends(i, step)
-            change = above - below
+            touched |= above != below
             noise = self.rounding + EPSILON * (np.abs(above) + np.abs(below))
-            noise = np.linalg.norm((noise * self.upstream)[change != 0]) / width
-            new = [np.vdot(change, self.upstream) / width]
+            noise = self.noise(noise * touched if touched.any() else noise, width / 2)
+            new = [np.vdot(above - below, self.upstream) / width]
             for order, old in enumerate(row[:8], start=1):
                 new.append(new[-1] + (new[-1] - old) / (4**order - 1))
-                estimate = max(abs(new[-1] - new[-2]), abs(new[-1] - old)) + noise
-                if estimate < error:
-                    best, error = new[-1], estimate
-            if noise >= error:  # from here on a smaller step only adds noise
+                error = max(abs(new[-1] - new[-2]), abs(new[-1] - old)) + noise
+                sure = error < 1e-3 * abs(new[-1]) and abs(new[-1] - best[0]) > 10 * (error + best[1])
+                if error < best[1] or sure:
+                    best = float(new[-1]), float(error), float(noise)
+            if best[1] <= noise < np.inf and abs(best[0] - glimpse) <= 1e-3 * abs(glimpse) + blur:
                 break
             row, step = new, step / 2
-        return float(best), float(error)
+        return best
+
+    def noise(self, rounding: np.ndarray, step: float | np.ndarray) -> float | np.ndarray:
+        """The error of a central difference whose outputs have these rounding errors, taken as independent."""
+        return np.hypot.reduce(rounding * self.upstream, axis=None) / (2 * step)
 
     def has_kink(self, i: int) -> bool:
         """Whether the two sides' slopes differ as much at 1/100 of the step, where a bend would fade."""
