@@ -38,7 +38,7 @@ def cross_corr_2d(X: Array, K: Array, *, method: str = "auto") -> Array:
     section 2.
     """
     (x, k), back = as_tensors(X=X, K=K)
-    (x, k) = _checked(x, k)
+    x, k = _checked(x, k)
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
     return back(_correlate(x, k, method))
@@ -117,52 +117,61 @@ class _CrossCorrelation(torch.autograd.Function):
 
 
 # ---- the cost model --------------------------------------------------------------------------------------
-# Nanoseconds on one core with 8 float32 lanes; only the ratios matter. A float64 step costs twice as much.
+# Nanoseconds on one core with 8 float32 lanes; only the ratios matter. A float64 step costs twice as much,
+# in the banded product four times.
 
 _CALL = 4_000.0  # one torch operation on a view, called from Python
 _SHIFT = 0.21  # multiply and add one shifted pixel
 _GATHER = 0.23  # copy one pixel into a matrix of windows and multiply it
 _BAND = 0.035  # one multiply-add inside a banded matrix product
 _PACK = 1.5  # lay one pixel out for the banded product, and crop it
-_TRANSFORM = 15.0  # one point of a float64 tile, forth and back (single precision takes float64 too)
+_TRANSFORM = 12.0  # one point of a float64 tile, forth and back (single precision takes float64 too)
 _BLOCK = 16  # outputs in a row of the banded product: the width of a register tile
 _CACHED = 1 << 19  # bytes that stay in the second-level cache
-_TILES = sorted(
-    2**a * 3**b * 5**c for a in range(3, 13) for b in range(3) for c in range(2) if 2**a * 3**b * 5**c <= 4096
-)
+_REACH = 12  # kernels that a tile may span in float64, so that rounding in the tile stays small in a window
+_TILES = [2**a * b for a in range(3, 17) for b in (1, 3, 5, 9, 15)]
 
 
 @lru_cache(maxsize=512)
-def _plan(image: torch.Size, kernel: torch.Size, itemsize: int, inexact: bool, method: str):
+def _plan(image: torch.Size, kernel: torch.Size, dtype: torch.dtype, method: str):
     """The cheapest way to the values: a function of (x, k, parameter), and its parameter."""
     (H, W), (h, w) = image, kernel
     R, C = H - h + 1, W - w + 1
-    scale, products = itemsize / 4, R * C * h * w
-    room = 6 * (H * W + h * w + R * C)  # elements of working memory
-    bands = math.ceil(products / max(1, min(room, 4 * _CACHED / itemsize)))
+    scale, double = dtype.itemsize / 4, dtype in (torch.float64, torch.complex128)
+    room, cached = 7 * (H * W + h * w + R * C), _CACHED // dtype.itemsize  # elements
     costs = {
-        (_shifted_sums, None): scale * _SHIFT * products
-        + _CALL * h * w * math.ceil(R * C * itemsize / _CACHED),
-        (_window_matrix, room): scale * _GATHER * products + 3 * _CALL * bands,
+        (_shifted_sums, max(1, cached // C)): h * w * (scale * _SHIFT * R * C + _CALL * (1 + R * C // cached))
     }
-    if inexact:
-        L = w + _BLOCK - 1
-        blocks = math.ceil(C / _BLOCK) * _BLOCK
-        if h * _BLOCK * L < room / 2:
-            work = scale * (_BAND * h * L + _PACK) * R * blocks
-            costs[_banded_product, None] = work + 15 * _CALL
-        if method != "direct":
-            tile = tuple(min(_TILES, key=lambda t: _tiled_length(n, m, t)) for n, m in ((H, h), (W, w)))
-            points = _tiled_length(H, h, tile[0]) * _tiled_length(W, w, tile[1]) + tile[0] * tile[1] / 2
-            costs[_tile_spectra, tile] = (1 if itemsize == 4 else 1.5) * _TRANSFORM * points + 30 * _CALL
-            if method == "fft":
-                return _tile_spectra, tile
+
+    height, line = (h, R * C * w) if w > C else (R, h * w * C)  # the matrix of windows comes in bands of rows
+    rows = min(room, 4 * cached) // line
+    if rows:
+        costs[_window_matrix, rows] = scale * _GATHER * height * line + 2 * _CALL * math.ceil(height / rows)
+
+    L, blocks = w + _BLOCK - 1, math.ceil(C / _BLOCK)
+    inexact = dtype.is_floating_point or dtype.is_complex
+    if inexact and _BLOCK * L * h < room / 2:
+        step = _PACK + scale * _BAND * h * L
+        costs[_banded_product, max(h, cached // (blocks * L))] = (
+            scale * step * R * blocks * _BLOCK + 15 * _CALL
+        )
+
+    if inexact and method != "direct":
+        sides = [[t for t in _TILES if m <= t <= (max(32, _REACH * m) if double else t)] for m in kernel]
+        tile = tuple(
+            min(ts, key=lambda t, n=n, m=m: _tiled(n, m, t))
+            for ts, n, m in zip(sides, image, kernel, strict=True)
+        )
+        points = _tiled(H, h, tile[0]) * _tiled(W, w, tile[1]) + math.prod(tile) / 2
+        if method == "fft":
+            return _tile_spectra, tile
+        costs[_tile_spectra, tile] = (1.5 if double else 1) * _TRANSFORM * points + 30 * _CALL
     return min(costs, key=costs.get)
 
 
-def _tiled_length(n: int, m: int, tile: int) -> float:
+def _tiled(n: int, m: int, tile: int) -> float:
     """Points that tiles of one length need to cover n, overlapping by m - 1; long ones leave the cache."""
-    return math.ceil((n - m + 1) / (tile - m + 1)) * tile * (1 + tile / 2048) if tile >= m else math.inf
+    return math.ceil((n - m + 1) / (tile - m + 1)) * tile * (1 + tile / 2048)
 
 
 # ---- four ways to the values -----------------------------------------------------------------------------
@@ -170,33 +179,32 @@ def _tiled_length(n: int, m: int, tile: int) -> float:
 
 def _values(x: torch.Tensor, k: torch.Tensor, method: str) -> torch.Tensor:
     dtype, working = x.dtype, _WORKING[x.dtype]
-    if working != dtype:
-        if dtype.is_floating_point:
-            x, k = x.to(working), k.to(working)
-        else:
-            x, k = x.view(working), k.view(working)
-    elif dtype.is_complex:
-        x, k = x.resolve_conj(), k.resolve_conj()
-    y = _apply_plan(x.resolve_neg().contiguous(), k.resolve_neg().contiguous(), method)
-    if working == dtype:
-        return y
-    return y.to(dtype) if dtype.is_floating_point else y.view(dtype)
+    if working is dtype:
+        return _apply_plan(_plain(x), _plain(k), method)
+    if dtype.is_floating_point:
+        return _apply_plan(_plain(x.to(working)), _plain(k.to(working)), method).to(dtype)
+    return _apply_plan(_plain(x.view(working)), _plain(k.view(working)), method).view(dtype)
+
+
+def _plain(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor with its numbers one after another in memory, neither conjugated nor negated by a flag."""
+    if tensor.is_conj() or tensor.is_neg():
+        tensor = tensor.resolve_conj().resolve_neg()
+    return tensor if tensor.is_contiguous() else tensor.contiguous()
 
 
 def _apply_plan(x, k, method):
     if k.numel() == 1:
         return x * k
-    inexact = x.is_floating_point() or x.is_complex()
-    compute, parameter = _plan(x.shape, k.shape, x.itemsize, inexact, method)
+    compute, parameter = _plan(x.shape, k.shape, x.dtype, method)
     return compute(x, k, parameter)
 
 
-def _shifted_sums(x, k, _):
+def _shifted_sums(x, k, rows):
     """Add the image, shifted by every tap and times its weight, in bands of rows that stay in cache."""
     (H, W), (h, w) = x.shape, k.shape
     R, C = H - h + 1, W - w + 1
     y, start = x.new_empty(R, C), x.storage_offset()
-    rows = max(1, _CACHED // (C * x.itemsize))
     (first, *rest) = [(u * W + v, weight) for u, row in enumerate(k.tolist()) for v, weight in enumerate(row)]
     for r in range(0, R, rows):
         band = y[r : r + rows]
@@ -206,32 +214,30 @@ def _shifted_sums(x, k, _):
     return y
 
 
-def _window_matrix(x, k, room):
-    """Copy the windows side by side into a matrix and multiply it with the kernel, a band at a time."""
+def _window_matrix(x, k, rows):
+    """Copy the windows side by side into a matrix and multiply it with the kernel, in bands of rows."""
     (H, W), (h, w) = x.shape, k.shape
     R, C = H - h + 1, W - w + 1
-    start, room = x.storage_offset(), min(room, 4 * _CACHED // x.itemsize)
-    if w <= C:  # a row of the matrix is a tap, a column an output: bands of output rows
-        rows = min(R, max(1, room // (h * w * C)))
-        weights = k.view(1, -1)
-        parts = [
-            weights
-            @ x.as_strided((h, w, min(rows, R - r), C), (W, 1, W, 1), start + r * W).reshape(h * w, -1)
-            for r in range(0, R, rows)
-        ]
-        return (parts[0] if len(parts) == 1 else torch.cat(parts, 1)).view(R, C)
-    rows = min(h, max(1, room // (R * C * w)))  # the kernel is wider than the output: bands of its rows
-    y = x.new_zeros(R * C)
-    for u in range(0, h, rows):
-        taps = k[u : u + rows]
-        y.addmv_(
-            x.as_strided((R, C, *taps.shape), (W, 1, W, 1), start + u * W).reshape(R * C, -1),
-            taps.reshape(-1),
-        )
+    start = x.storage_offset()
+    if w > C:  # a row of the matrix is an output's window: bands of kernel rows
+        y = x.new_zeros(R * C)
+        for u in range(0, h, rows):
+            taps = k[u : u + rows]
+            windows = x.as_strided((R, C, *taps.shape), (W, 1, W, 1), start + u * W)
+            y.addmv_(windows.reshape(R * C, taps.numel()), taps.view(-1))
+        return y.view(R, C)
+    weights = k.view(1, h * w)  # a row of the matrix is a shifted image: bands of output rows
+    if rows >= R:
+        return (weights @ x.as_strided((h, w, R, C), (W, 1, W, 1), start).reshape(h * w, R * C)).view(R, C)
+    y = x.new_empty(1, R * C)
+    for r in range(0, R, rows):
+        m = min(rows, R - r)
+        shifted = x.as_strided((h, w, m, C), (W, 1, W, 1), start + r * W)
+        torch.mm(weights, shifted.reshape(h * w, m * C), out=y[:, r * C : (r + m) * C])
     return y.view(R, C)
 
 
-def _banded_product(x, k, _):
+def _banded_product(x, k, rows):
     """Multiply blocks of every image row with banded matrices: a kernel row, shifted to each output."""
     (H, W), (h, w) = x.shape, k.shape
     R, C = H - h + 1, W - w + 1
@@ -240,7 +246,7 @@ def _banded_product(x, k, _):
     bands.as_strided((h, _BLOCK, w), (_BLOCK * L, L + 1, 1)).copy_(k[:, None])
     whole = max(0, (W - L) // _BLOCK + 1)
     y = x.new_empty(R, blocks * _BLOCK)
-    rows = min(R, max(h, _CACHED // (blocks * L * x.itemsize)))
+    rows = min(rows, R)
     packed = x.new_zeros(rows + h - 1, blocks, L)
     for r in range(0, R, rows):
         m = min(rows, R - r)
@@ -254,7 +260,7 @@ def _banded_product(x, k, _):
         torch.addbmm(out, shifted, bands.mT, beta=0, out=out)
     y = y[:, :C].contiguous()
     # The zeros beside the band turn a NaN or infinity of another window into NaN: then add each window alone.
-    return y if y.sum().isfinite() else _shifted_sums(x, k, None)
+    return y if y.sum().isfinite() else _shifted_sums(x, k, max(1, _CACHED // (C * x.itemsize)))
 
 
 def _tile_spectra(x, k, tile):
@@ -276,7 +282,7 @@ def _tile_spectra(x, k, tile):
         noise = torch.linalg.vector_norm(tiles, dim=(1, 2)) * size  # times 2^-53 / 10: the transform's error
         if double:
             windows = _times(tiles.abs().float(), spectrum_size, tile, height, width).amin((1, 2))
-            exact = (windows > noise / 32) & (windows > sums.abs().amax((1, 2)) / 4)
+            exact = (windows > noise / 48) & (windows > sums.abs().amax((1, 2)) / 4)
         else:
             exact = sums.abs().amin((1, 2)) > noise * 2**-33
         if not exact.any():
@@ -294,4 +300,5 @@ def _spectrum(k, tile):
 def _times(tiles, spectrum, tile, height, width):
     if tiles.is_complex():
         return torch.fft.ifft2(torch.fft.fft2(tiles, s=tile) * spectrum)[:, :height, :width]
-    return torch.fft.irfft2(torch.fft.rfft2(tiles, s=tile).mul_(spectrum), s=tile)[:, :height, :width]
+    lines = torch.fft.ifft(torch.fft.rfft2(tiles, s=tile).mul_(spectrum), dim=1)[:, :height]
+    return torch.fft.irfft(lines, n=tile[1])[..., :width]

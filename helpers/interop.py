@@ -12,16 +12,18 @@ def as_tensors(**named: Array) -> tuple[list[torch.Tensor], Callable[[torch.Tens
     """Return the named arrays as tensors that share their memory, and a function that takes results back.
 
     All torch tensors: they are returned as they are, and results stay tensors. All NumPy arrays: tensors on the
-    same memory (a copy only where torch cannot express the layout: negative strides, foreign byte order, or
-    misaligned data), and results become NumPy arrays again. Read-only arrays are shared too; callers never write.
+    same memory (a copy only where torch cannot express the layout: negative strides, strides that are no multiple of
+    the element's size, foreign byte order, misaligned data), and results become NumPy arrays again. Read-only arrays are shared too; callers never write.
 
     Raises TypeError, naming the argument: not an array, a mixture of both kinds, a masked array (its mask would
-    be ignored), a dtype that torch does not have, or a tensor that is not dense and strided.
+    be ignored), a dtype that torch does not have, or a tensor that is not dense or holds no data.
     """
     if all(isinstance(array, torch.Tensor) for array in named.values()):
         for name, tensor in named.items():
             if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested:
-                raise TypeError(f"{name} must be a dense tensor, got layout {tensor.layout}")
+                raise TypeError(f"{name} must be a dense tensor, got {_layout(tensor)}")
+            if tensor.is_meta:
+                raise TypeError(f"{name} is on the meta device and holds no data")
         return list(named.values()), lambda result: result
     for name, array in named.items():
         if isinstance(array, np.ma.MaskedArray):
@@ -31,7 +33,19 @@ def as_tensors(**named: Array) -> tuple[list[torch.Tensor], Callable[[torch.Tens
     if any(isinstance(array, torch.Tensor) for array in named.values()):
         kinds = ", ".join(f"{name} is a {type(array).__name__}" for name, array in named.items())
         raise TypeError(f"all arrays must be of one kind, NumPy or torch: {kinds}")
-    return [_share(name, array) for name, array in named.items()], lambda result: result.numpy()
+    return [
+        _share(name, array) for name, array in named.items()
+    ], lambda result: result.resolve_conj().resolve_neg().numpy()
+
+
+def _layout(tensor: torch.Tensor) -> str:
+    return (
+        "a quantized one"
+        if tensor.is_quantized
+        else "a nested one"
+        if tensor.is_nested
+        else str(tensor.layout)
+    )
 
 
 class _Memory:
@@ -47,8 +61,8 @@ def _share(name: str, array: np.ndarray) -> torch.Tensor:
     array = np.asarray(array)
     if array.dtype.kind not in "biufc" or array.dtype.itemsize > (16 if array.dtype.kind == "c" else 8):
         raise TypeError(f"{name} has dtype {array.dtype}, which torch does not have")
-    torch_can_express = array.dtype.isnative and array.flags.aligned and min(array.strides, default=0) >= 0
-    if not torch_can_express:
+    strides_fit = all(stride >= 0 and stride % array.itemsize == 0 for stride in array.strides)
+    if not (strides_fit and array.dtype.isnative and array.flags.aligned):
         array = array.astype(array.dtype.newbyteorder("="), order="C")
     elif not array.flags.writeable:
         array = np.asarray(_Memory(array))
