@@ -5,6 +5,7 @@ import itertools
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
 from helpers.warmup import depth
 
@@ -89,7 +90,8 @@ def test_the_drawn_functions_are_the_two_networks(axes):
     x = np.linspace(0, 1, 33)
     np.testing.assert_array_equal(deep.get_ydata(), depth.evaluate(depth.deep_network(4), x))
     np.testing.assert_array_equal(wide.get_ydata(), depth.evaluate(depth.wide_network(4), x))
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["4 layers of 2", "1 layer of 8"]
+    colors = {text.get_text(): to_hex(text.get_color()) for text in axes.texts}
+    assert colors == {"4 layers of 2": to_hex(deep.get_color()), "1 layer of 8": to_hex(wide.get_color())}
 
 
 def test_the_drawn_counts_carry_their_names_at_their_ends(axes):

@@ -67,10 +67,11 @@ def regions(widths: tuple[int, ...], inputs: int) -> int:
 def draw_functions(axes: Axes, folds: int) -> None:
     """Draw what the deep and the wide network of 2 * folds units compute on [0, 1]."""
     x = np.arange(2 ** (folds + 1) + 1) / 2 ** (folds + 1)
-    axes.plot(x, evaluate(deep_network(folds), x), label=f"{folds} layers of 2")
-    axes.plot(x, evaluate(wide_network(folds), x), label=f"1 layer of {2 * folds}")
-    axes.set(xlabel="input x", ylabel="output", ylim=(-0.05, 1.3), title=f"{2 * folds} ReLU units")
-    axes.legend(loc="upper center", ncols=2, columnspacing=1, handlelength=1.7)
+    axes.plot(x, evaluate(deep_network(folds), x))
+    axes.plot(x, evaluate(wide_network(folds), x))
+    axes.text(0, 1.08, f"{folds} layers of 2", color="C0")
+    axes.text(1, 1.08, f"1 layer of {2 * folds}", color="C1", ha="right")
+    axes.set(xlabel="input x", ylabel="output", ylim=(-0.05, 1.25), title=f"{2 * folds} ReLU units")
 
 
 def draw_counts(axes: Axes, folds: np.ndarray, deep: list, wide: list, ylabel: str) -> None:

@@ -11,15 +11,14 @@ from helpers.autograd import batch_norm
 from helpers.data import load_digits
 
 WIDTH = 64  # as many units a layer as a digit has pixels
-ACTIVATIONS = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "ReLU": torch.relu}
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A kind of fully connected network: z = activation(W x), normalized and added to x where it says so."""
+    """A kind of fully connected network: z = activation(W x), with batch norm before, x added after."""
 
     label: str
-    activation: str = "ReLU"
+    activation: str = "relu"  # or "tanh", "sigmoid"
     gain: float = 2.0  # variance of a weight times the number of inputs
     norm: bool = False
     skip: bool = False
@@ -42,28 +41,27 @@ REMEDIES = (
 
 
 def gradient_norms(setting: Setting, depth: int = 50, seed: int = 0) -> np.ndarray:
-    """Norm of the gradient after 0 to `depth` layers on its way back, at initialization, relative to the first.
+    """Norm of the gradient after 0 to `depth` layers on its way back, at initialization; the first is 1.
 
     128 digits go in; what comes back is the gradient of a random linear function of the last layer.
     """
     rng = np.random.default_rng(seed)
-    pixels, _ = _digits()
-    states = _states(pixels[:128].requires_grad_(), _layers(rng, setting.gain, depth), setting)
+    pixels = _digits()[0][:128].requires_grad_()
+    states = _states(pixels, _layers(rng, setting.gain, depth), setting)
     upstream = torch.from_numpy(rng.normal(size=states[-1].shape))
-    gradients = torch.autograd.grad(states[-1], states, upstream)
-    norms = np.array([gradient.norm().item() for gradient in gradients])
+    norms = np.array([gradient.norm() for gradient in torch.autograd.grad(states[-1], states, upstream)])
     return norms[::-1] / norms[-1]
 
 
 def training_loss(skip: bool, depth: int, seed: int = 0, rate: float = 0.05) -> float:
-    """Mean cross-entropy (nats) on all the digits after 40 steps of SGD, batches of 128 of them, momentum 0.9.
+    """Mean cross-entropy (nats) on all the digits after 40 SGD steps, batches of 128 of them, momentum 0.9.
 
     The network: `depth` ReLU layers with batch norm, each added to its input if `skip`; batch norm; scores.
     """
     rng = np.random.default_rng(seed)
     setting = Setting("", norm=True, skip=skip)
-    layers, readout = _layers(rng, setting.gain, depth), _weights(rng, 10, 1.0)
-    ((_, *last),) = _layers(rng, setting.gain, 1)
+    *layers, (readout, *last) = _layers(rng, setting.gain, depth + 1)
+    readout = readout[:10]
     pixels, labels = _digits()
     trained = [tensor.requires_grad_() for tensor in (readout, *last, *chain(*layers))]
     optimizer = torch.optim.SGD(trained, rate, momentum=0.9)
@@ -83,13 +81,16 @@ def training_loss(skip: bool, depth: int, seed: int = 0, rate: float = 0.05) -> 
 
 def draw_gradients(axes: Axes, curves: dict[str, np.ndarray], title: str) -> None:
     """Draw gradient norms against the layers passed on the way back, each labelled at its end."""
-    lowest = -np.inf
+    exponents = np.log10([norms[-1] for norms in curves.values()])
+    gap, height = 0.07 * np.ptp(exponents), -np.inf
     for label, norms in sorted(curves.items(), key=lambda item: item[1][-1]):
-        (line,) = axes.semilogy(norms)
-        lowest = max(np.log10(norms[-1]), lowest + 2.8)  # labels 2.8 decades apart
-        axes.text(1.03 * len(norms), 10**lowest, label, color=line.get_color(), va="center")
-    axes.set(xlabel="layers passed on the way back", ylabel="gradient norm, relative", title=title)
-    axes.set(xlim=(0, 1.9 * len(norms)), ylim=(1e-34, 1e12), xticks=range(0, len(norms), 10))
+        axes.semilogy(norms)
+        height = max(np.log10(norms[-1]), height + gap)
+        axes.text(1.03 * len(norms), 10**height, label, va="center")
+    axes.set(
+        xlabel="layers passed on the way back", xlim=(0, 2 * len(norms)), xticks=range(0, len(norms), 10)
+    )
+    axes.set(ylabel="gradient norm, relative", title=title)
 
 
 def draw_losses(axes: Axes, plain: dict[int, float], skips: dict[int, float]) -> None:
@@ -97,8 +98,7 @@ def draw_losses(axes: Axes, plain: dict[int, float], skips: dict[int, float]) ->
     for losses, marker, label in ((plain, "s", "plain"), (skips, "o", "with skips")):
         axes.plot(losses.keys(), losses.values(), marker=marker)
         axes.annotate(label, [*losses.items()][-1], (0, 8), textcoords="offset points", ha="right")
-    axes.set(xlabel="hidden layers", ylabel="training loss (nats)", xticks=[*plain], title="Degradation")
-    axes.set_ylim(bottom=0)
+    axes.set(xlabel="hidden layers", ylabel="training loss (nats)", xticks=[*plain], ylim=(0, None))
 
 
 def _digits() -> tuple[torch.Tensor, torch.Tensor]:
@@ -107,13 +107,11 @@ def _digits() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy((pixels - pixels.mean()) / pixels.std()), torch.from_numpy(labels)
 
 
-def _weights(rng: np.random.Generator, outputs: int, gain: float) -> torch.Tensor:
-    return torch.from_numpy(rng.normal(0, np.sqrt(gain / WIDTH), (outputs, WIDTH)))
-
-
-def _layers(rng: np.random.Generator, gain: float, depth: int) -> list[tuple[torch.Tensor, ...]]:
-    zeros = torch.zeros(depth, WIDTH, dtype=torch.float64)
-    return [(_weights(rng, WIDTH, gain), 1 + zero, zero.clone()) for zero in zeros]
+def _layers(rng, gain: float, depth: int) -> list[tuple[torch.Tensor, ...]]:
+    zeros, scale = torch.zeros(depth, WIDTH, dtype=torch.float64), np.sqrt(gain / WIDTH)
+    return [
+        (torch.from_numpy(rng.normal(0, scale, (WIDTH, WIDTH))), 1 + zero, zero.clone()) for zero in zeros
+    ]
 
 
 def _states(x: torch.Tensor, layers, setting: Setting) -> list[torch.Tensor]:
@@ -121,6 +119,6 @@ def _states(x: torch.Tensor, layers, setting: Setting) -> list[torch.Tensor]:
     for weights, gamma, beta in layers:
         z = states[-1] @ weights.T
         z = batch_norm(z, gamma, beta, {"mode": "train"}) if setting.norm else z + beta
-        z = ACTIVATIONS[setting.activation](z)
+        z = getattr(torch, setting.activation)(z)
         states.append(states[-1] + z if setting.skip else z)
     return states
