@@ -1,99 +1,213 @@
-"""Batch normalization, forward and backward, of feature vectors and of feature maps, in training and at test time."""
+"""Batch normalization of feature vectors and feature maps: forward and backward, training and test mode."""
 
 import math
 from numbers import Real
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from helpers.interop import Array, as_tensors
 
-_COMPUTE_DTYPE = {
-    torch.float16: torch.float32,
-    torch.bfloat16: torch.float32,
-    torch.float32: torch.float32,
-    torch.float64: torch.float64,
-}
+_BLOCK = 2**19  # elements worked on at a time, whole channels that stay in cache from pass to pass
+_FAR = 4  # standard deviations: a mean further from 0 is subtracted before anything is squared
+_AXES = (0, 2, 3)  # every axis but the channels; (N, D) is (N, D, 1, 1) in here
+_COMPUTE_DTYPE = {torch.float16: torch.float32, torch.bfloat16: torch.float32}
+_COMPUTE_DTYPE |= {torch.float32: torch.float32, torch.float64: torch.float64}
 
 
 class Cache(NamedTuple):
-    """What the backward pass needs: the caller's own arrays and two numbers a channel, in float64."""
+    """What the backward pass needs: the caller's own arrays, not copies, and three numbers a channel.
+
+    statistics holds (center, shift, inverse_std) for each block of channels, each of shape (1, c, 1, 1). The mean
+    is center + shift, kept apart because the sum would be rounded; center is None where x is used as it is.
+    """
 
     x: Array
     gamma: Array
-    mean: torch.Tensor
-    inverse_std: torch.Tensor
     mode: str
-
-
-def batchnorm_forward(x: Array, gamma: Array, beta: Array, bn_param: dict) -> tuple[Array, Cache]:
-    """Normalize every feature over the batch, x of shape (N, D); otherwise as spatial_batchnorm_forward."""
-    return _forward(x, gamma, beta, bn_param, "(N, D)")
-
-
-def batchnorm_backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
-    """Gradients of batchnorm_forward, dout of shape (N, D); otherwise as spatial_batchnorm_backward."""
-    return _backward(dout, cache)
+    statistics: tuple
 
 
 def spatial_batchnorm_forward(x: Array, gamma: Array, beta: Array, bn_param: dict) -> tuple[Array, Cache]:
-    """Normalize every channel over batch, height and width."""
-    return _forward(x, gamma, beta, bn_param, "(N, C, H, W)")
+    """Normalize every channel over batch, height and width, then scale and shift it.
+
+    out = gamma (x - M) / sqrt(V + eps) + beta. In "train" M and V are the channel's mean and biased variance in
+    this batch, and running <- momentum running + (1 - momentum) batch; in "test" they are the running statistics.
+
+    x: (N, C, H, W), gamma and beta: (C,), all NumPy arrays or all torch tensors, of one floating-point dtype;
+    float16 and bfloat16 compute in float32. bn_param: "mode", "train" or "test"; "eps" (1e-5); "momentum" (0.9),
+    the share that the old running statistics keep; "running_mean" and "running_var", (C,), of x's dtype, zeros
+    when absent. "train" puts new ones there once all has succeeded; a variance too large for the dtype is inf.
+
+    Returns out, of x's kind, dtype, shape and memory order, outside any autograd graph, and the cache, which
+    refers to x and gamma themselves: whoever changes them before the backward pass gets wrong gradients.
+    Raises ValueError, naming it: mode, a shape, an empty batch, eps not positive, momentum outside [0, 1], a
+    negative running_var. TypeError: bn_param no dict, eps or momentum no numbers, mixed or other kinds or dtypes.
+    Source: Ioffe and Szegedy (2015), Batch Normalization, algorithms 1 and 2.
+    """
+    return _forward(x, gamma, beta, bn_param, ("N", "C", "H", "W"))
 
 
 def spatial_batchnorm_backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
-    """Gradients of sum(out * dout) with respect to x, gamma and beta."""
+    """Gradients (dx, dgamma, dbeta) of sum(out * dout), where x_hat = (x - M) / sqrt(V + eps).
+
+    Over the m = N H W values of a channel, dbeta = sum dout and dgamma = sum dout x_hat. In "train", where M and V
+    depend on x, dx = gamma / sqrt(V + eps) (dout - dbeta / m - x_hat dgamma / m); in "test", where they do not,
+    dx = gamma / sqrt(V + eps) dout. dout and the results are of x's kind and dtype.
+    Raises ValueError: dout of another shape than x. TypeError: of another kind or dtype.
+    """
     return _backward(dout, cache)
 
 
-def _forward(x, gamma, beta, bn_param, layout):
+def batchnorm_forward(x: Array, gamma: Array, beta: Array, bn_param: dict) -> tuple[Array, Cache]:
+    """Normalize every feature over the batch: spatial_batchnorm_forward for x (N, D)."""
+    return _forward(x, gamma, beta, bn_param, ("N", "D"))
+
+
+def batchnorm_backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
+    """Gradients (dx, dgamma, dbeta) of batchnorm_forward: spatial_batchnorm_backward for dout (N, D)."""
+    return _backward(dout, cache)
+
+
+def _forward(x, gamma, beta, bn_param, axes):
     mode, eps, momentum, running = _read(bn_param)
     tensors, give_back = as_tensors(x=x, gamma=gamma, beta=beta, **running)
-    tensors = [tensor.detach() for tensor in tensors]
-    _check(tensors, running, layout)
-    values, scale, offset = (tensor.to(_COMPUTE_DTYPE[tensor.dtype]) for tensor in tensors[:3])
-    rows = values.reshape(*values.shape[:2], -1)
-    averages = dict(zip(running, tensors[3:], strict=True))
-    zeros = tensors[1].new_zeros(scale.shape)
-    running_mean, running_var = (averages.get(name, zeros) for name in ("running_mean", "running_var"))
+    _check(tensors, ("x", "gamma", "beta", *running), axes)
+    given = tensors[0]
+    maps, scale, offset, *averages = (_computable(tensor) for tensor in tensors)
+    averages = dict(zip(running, averages, strict=True))
+    maps, scale, offset = _as_maps(maps), scale.view(1, -1, 1, 1), offset.view(1, -1, 1, 1)
+    eps = max(eps, torch.finfo(maps.dtype).tiny)
+    out = _new(maps)
     if mode == "train":
-        mean = rows.double().mean((0, 2))
-        var = (rows.double() - mean[:, None]).square().mean((0, 2))
+        blocks = [_normalize(*block, eps) for block in _blocks(maps, scale, offset, out)]
+        for name, batch in zip(("running_mean", "running_var"), _joined(blocks), strict=True):
+            average = averages[name] if name in averages else torch.zeros_like(batch)
+            ends = {0: batch, 1: average}  # exactly, even where the other one is not finite
+            moved = ends[momentum].clone() if momentum in ends else torch.lerp(batch, average, momentum)
+            averages[name] = give_back(_as(given.dtype, moved))
     else:
-        mean, var = running_mean.double(), running_var.double()
+        mean, var = (averages.get(name, torch.zeros_like(scale)) for name in ("running_mean", "running_var"))
         if (var < 0).any():
-            raise ValueError(f"running_var must not be negative, got {var.min().item()}")
-    inverse_std = (var + eps).rsqrt()
-    out = (rows.double() - mean[:, None]) * (inverse_std * scale)[:, None] + offset[:, None]
-    out = give_back(out.to(tensors[0].dtype).reshape(values.shape))
-    cache = Cache(x, gamma, mean, inverse_std, mode)
+            raise ValueError(f"bn_param['running_var'] must not be negative, got {var.min().item()}")
+        mean, inverse_std = mean.view(scale.shape).clone(), (var.view(scale.shape) + eps).rsqrt_()
+        blocks = []
+        for block, a, b, result, center, factor in _blocks(maps, scale, offset, out, mean, inverse_std):
+            torch.sub(block, center, out=result).mul_(a * factor).add_(b)
+            blocks.append((center, torch.zeros_like(center), factor))
+    out = give_back(_as(given.dtype, out).view(given.shape))
     if mode == "train":
-        bn_param["running_mean"] = give_back(_blend(running_mean, mean, momentum))
-        bn_param["running_var"] = give_back(_blend(running_var, var, momentum))
-    return out, cache
+        bn_param.update(averages)
+    return out, Cache(x, gamma, mode, tuple(block[-3:] for block in blocks))
+
+
+def _normalize(maps, scale, offset, out, eps):
+    """Normalize whole channels into out; return their mean and variance, and what the backward pass needs."""
+    center, shift = None, maps.mean(_AXES, True)
+    squares = torch.mul(maps, maps, out=out).mean(_AXES, True)
+    margin = torch.addcmul(squares, shift, shift, value=-1 - 1 / _FAR**2).view(-1).tolist()
+    if not (min(margin) >= 0 and max(margin) < math.inf):
+        center, shift, squares = _centered_moments(maps, out)
+    var = torch.addcmul(squares, shift, shift, value=-1)
+    inverse_std, shift = _as(maps.dtype, (var + eps).rsqrt_()), _as(maps.dtype, shift)
+    factor = scale * inverse_std
+    scaled = (
+        torch.mul(maps, factor, out=out) if center is None else torch.sub(maps, center, out=out).mul_(factor)
+    )
+    scaled.add_(torch.addcmul(offset, factor, shift, value=-1))
+    mean = shift if center is None else center + shift
+    return mean.view(-1), _as(maps.dtype, var).view(-1), center, shift, inverse_std
+
+
+def _centered_moments(maps, work):
+    """A center near the mean, and the means of x - center and of its square; in float64 where squares overflow.
+
+    The first value is subtracted before the mean is taken, so that a constant channel is centered on itself.
+    """
+    origin = maps[:1, :, :1, :1]
+    center = origin + torch.sub(maps, origin, out=work).mean(_AXES, True)
+    shift = torch.sub(maps, center, out=work).mean(_AXES, True)
+    squares = work.square_().mean(_AXES, True)
+    if squares.isinf().any():
+        shrink = torch.where(squares.isinf(), 2.0**-80, 1.0).to(maps.dtype)
+        squares = torch.sub(maps, center, out=work).mul_(shrink).square_().mean(_AXES, True)
+        shift, squares = shift.double(), squares.double() / shrink.double().square()
+    return center, shift, squares
 
 
 def _backward(dout, cache):
-    (upstream, x, gamma), give_back = as_tensors(dout=dout, x=cache.x, gamma=cache.gamma)
+    tensors, give_back = as_tensors(dout=dout, x=cache.x, gamma=cache.gamma)
+    upstream, x, _ = tensors
     if upstream.shape != x.shape:
         raise ValueError(f"dout must have the shape of x, {tuple(x.shape)}, got {tuple(upstream.shape)}")
     if upstream.dtype != x.dtype:
         raise TypeError(f"dout must have the dtype of x, {x.dtype}, got {upstream.dtype}")
-    shape = (*x.shape[:2], -1)
-    rows, grads = x.detach().reshape(shape).double(), upstream.detach().reshape(shape).double()
-    normalized = (rows - cache.mean[:, None]) * cache.inverse_std[:, None]
-    dbeta = grads.sum((0, 2))
-    dgamma = (grads * normalized).sum((0, 2))
-    if cache.mode == "train":
-        count = rows.shape[0] * rows.shape[2]
-        grads = grads - (dbeta / count)[:, None] - normalized * (dgamma / count)[:, None]
-    dx = grads * (gamma.detach() * cache.inverse_std)[:, None]
-    dx = dx.reshape(x.shape)
-    return tuple(give_back(gradient.to(x.dtype)) for gradient in (dx, dgamma, dbeta))
+    grads, maps, scale = (_computable(tensor) for tensor in tensors)
+    grads, maps, scale = _as_maps(grads), _as_maps(maps), scale.view(1, -1, 1, 1)
+    dx = _new(maps)
+    blocks = zip(_blocks(maps, grads, scale, dx), cache.statistics, strict=True)
+    channels = _joined([_gradients(block, statistics, cache.mode) for block, statistics in blocks])
+    dx, dgamma, dbeta = (_as(x.dtype, gradient) for gradient in (dx, *channels))
+    return give_back(dx.view(x.shape)), give_back(dgamma), give_back(dbeta)
 
 
-def _blend(running, batch, momentum):
-    return (momentum * running.double() + (1 - momentum) * batch).to(running.dtype)
+def _gradients(block, statistics, mode):
+    """Write dx of whole channels; return their dgamma and dbeta. x_hat is unit * (values() - shift)."""
+    (maps, grads, scale, dx), (center, shift, inverse_std) = block, statistics
+    factor, unit = scale * inverse_std, inverse_std
+    if center is not None:
+        shift, unit = shift * inverse_std, torch.ones_like(inverse_std)
+
+    def values():
+        return maps if center is None else torch.sub(maps, center, out=dx).mul_(inverse_std)
+
+    dbeta = grads.sum(_AXES, True)
+    products = torch.mul(values(), grads, out=dx).sum(_AXES, True)
+    dgamma = torch.addcmul(products, dbeta, shift, value=-1).mul_(unit)
+    if mode == "train":
+        share = maps.shape[1] / maps.numel()
+        slope = dgamma * unit
+        level = torch.addcmul(dbeta, slope, shift, value=-1)
+        torch.addcmul(grads, values(), slope, value=-share, out=dx).sub_(level, alpha=share).mul_(factor)
+    else:
+        torch.mul(grads, factor, out=dx)
+    return dgamma.view(-1), dbeta.view(-1)
+
+
+def _blocks(maps, *others):
+    """The arrays in step, in blocks of whole channels; in one where the channels interleave."""
+    channels = max(1, _BLOCK * maps.shape[1] // maps.numel())
+    if channels >= maps.shape[1] or maps.stride(1) == 1:
+        return [(maps, *others)]
+    return zip(*(array.split(channels, 1) for array in (maps, *others)), strict=True)
+
+
+def _joined(blocks):
+    """The first two arrays of every block, put together again along the channels."""
+    if len(blocks) == 1:
+        return blocks[0][:2]
+    return [torch.cat([block[i] for block in blocks]) for i in range(2)]
+
+
+def _new(maps):
+    """An uninitialized array like maps; a large one from NumPy, whose huge pages save most page faults."""
+    if maps.numel() < 2**20 or not maps.is_contiguous() or maps.device.type != "cpu":
+        return torch.empty_like(maps)
+    return torch.from_numpy(np.empty(maps.shape, np.float32 if maps.dtype == torch.float32 else np.float64))
+
+
+def _as_maps(x):
+    return x if x.dim() == 4 else x[:, :, None, None]
+
+
+def _computable(tensor):
+    """The tensor outside any graph, in the dtype to compute in."""
+    return _as(_COMPUTE_DTYPE[tensor.dtype], tensor.detach() if tensor.requires_grad else tensor)
+
+
+def _as(dtype, tensor):
+    return tensor if tensor.dtype == dtype else tensor.to(dtype)
 
 
 def _read(bn_param):
@@ -106,23 +220,24 @@ def _read(bn_param):
         if not isinstance(number, Real) or isinstance(number, bool):
             raise TypeError(f"bn_param[{name!r}] must be a number, got {type(number).__name__}")
     if not 0 < eps < math.inf:
-        raise ValueError(f"bn_param['eps'] must be positive, got {eps}")
+        raise ValueError(f"bn_param['eps'] must be positive and finite, got {eps}")
     if not 0 <= momentum <= 1:
         raise ValueError(f"bn_param['momentum'] must be from 0 to 1, got {momentum}")
     running = {name: bn_param[name] for name in ("running_mean", "running_var") if name in bn_param}
     return mode, float(eps), float(momentum), running
 
 
-def _check(tensors, running, layout):
-    x, *channels = tensors
-    if x.dtype not in _COMPUTE_DTYPE:
-        raise TypeError(f"x must be float16, bfloat16, float32 or float64, got {x.dtype}")
-    if x.dim() != layout.count(",") + 1:
-        raise ValueError(f"x must have shape {layout}, got {tuple(x.shape)}")
-    if x.numel() == 0:
-        raise ValueError(f"x is an empty batch, shape {tuple(x.shape)}")
-    for name, tensor in zip(("gamma", "beta", *running), channels, strict=True):
-        if tensor.dtype != x.dtype:
-            raise TypeError(f"{name} must have the dtype of x, {x.dtype}, got {tensor.dtype}")
-        if tensor.shape != x.shape[1:2]:
-            raise ValueError(f"{name} must have shape ({x.shape[1]},), got {tuple(tensor.shape)}")
+def _check(tensors, names, axes):
+    dtype, shape = tensors[0].dtype, tensors[0].shape
+    if dtype not in _COMPUTE_DTYPE:
+        raise TypeError(f"x must be float16, bfloat16, float32 or float64, got {dtype}")
+    if len(shape) != len(axes):
+        raise ValueError(f"x must have shape ({', '.join(axes)}), got {tuple(shape)}")
+    if math.prod(shape) == 0:
+        raise ValueError(f"x is an empty batch, shape {tuple(shape)}")
+    channels = shape[1:2]
+    for name, tensor in zip(names[1:], tensors[1:], strict=True):
+        if tensor.dtype != dtype:
+            raise TypeError(f"{name} must have the dtype of x, {dtype}, got {tensor.dtype}")
+        if tensor.shape != channels:
+            raise ValueError(f"{name} must have shape ({shape[1]},), got {tuple(tensor.shape)}")
