@@ -11,12 +11,13 @@ Array = np.ndarray | torch.Tensor
 def as_tensors(**named: Array) -> tuple[list[torch.Tensor], Callable[[torch.Tensor], Array]]:
     """Return the named arrays as tensors that share their memory, and a function that takes results back.
 
-    All torch tensors: they are returned as they are, and results stay tensors. All NumPy arrays: tensors on the
-    same memory (a copy only where torch cannot express the layout: negative strides, strides that are no multiple of
-    the element's size, foreign byte order, misaligned data), and results become NumPy arrays again. Read-only arrays are shared too; callers never write.
+    All torch tensors: they are returned as they are, and results stay tensors. All NumPy arrays: tensors on
+    the same memory (a copy only where torch cannot express the layout: negative strides, strides that are
+    no multiple of the element's size, foreign byte order, misaligned data), and results become NumPy arrays
+    again. Read-only arrays are shared too; callers never write.
 
-    Raises TypeError, naming the argument: not an array, a mixture of both kinds, a masked array (its mask would
-    be ignored), a dtype that torch does not have, or a tensor that is not dense or holds no data.
+    Raises TypeError, naming the argument: not an array, a mixture of both kinds, a masked array (its mask
+    would be ignored), a dtype that torch does not have, or a tensor that is not dense or holds no data.
     """
     if all(isinstance(array, torch.Tensor) for array in named.values()):
         for name, tensor in named.items():
@@ -49,7 +50,7 @@ def _layout(tensor: torch.Tensor) -> str:
 
 
 class _Memory:
-    """An array's memory, declared writable so that torch takes it without a warning; nothing here writes to it."""
+    """An array's memory, declared writable so that torch takes it without a warning; nobody writes to it."""
 
     def __init__(self, array: np.ndarray):
         self.owner = array

@@ -1,0 +1,29 @@
+"""What the benchmarks share: timings taken side by side, and geometric means."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch.utils.benchmark import Timer
+
+
+def side_by_side(candidates: dict[str, Callable], seconds: float) -> dict[str, float]:
+    """The fastest of several rounds, in microseconds a call, of every candidate; the rounds alternate.
+
+    Every candidate gets about `seconds`, and at least one call after the first.
+    """
+    threads = torch.get_num_threads()
+    timers = {name: Timer("f()", globals={"f": f}, num_threads=threads) for name, f in candidates.items()}
+    first = {name: timer.timeit(1).mean for name, timer in timers.items()}
+    fastest = dict.fromkeys(timers, math.inf)
+    rounds = 5
+    for turn in range(rounds):
+        for name, timer in timers.items():
+            calls = seconds / rounds / min(first[name], fastest[name])
+            if calls >= 1 or turn == 0:
+                fastest[name] = min(fastest[name], timer.timeit(max(1, int(calls))).mean)
+    return {name: 1e6 * time for name, time in fastest.items()}
+
+
+def geometric_mean(ratios: list[float]) -> float:
+    return math.exp(sum(map(math.log, ratios)) / len(ratios))
