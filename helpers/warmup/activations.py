@@ -18,14 +18,16 @@ LOOK_ALIKES = {
     "SiLU": F.silu,
     "softplus": F.softplus,
 }
-STEPS, RATES = (20, 180), (1.0, 0.3)  # first a rate that throws units out of the data, then a sound one
+STEPS, RATES = (20, 100), (1.0, 0.3)  # first a rate that throws units out of the data, then a sound one
+
+EVERY = 4  # steps between two counts
 
 
 @dataclass(frozen=True)
 class SilentUnits:
     """Of 32 hidden units, those that are negative on every digit, and whether they still learn."""
 
-    counts: np.ndarray  # (sum(STEPS),) units silent after each step
+    counts: np.ndarray  # (sum(STEPS) / EVERY,) units silent, counted after every fourth step
     silenced: int  # units silent when the large rate ends
     moved: int  # of those, units whose weights have changed by the end
 
@@ -60,8 +62,9 @@ def count_silent_units(leak: float) -> SilentUnits:
         back = error @ v.T * np.where(z > 0, 1, leak)
         v, c = v - rate * h.T @ error, c - rate * error.sum(0)
         w, b = w - rate * x[rows].T @ back, b - rate * back.sum(0)
-        silent = (x @ w + b < 0).all(0)
-        counts.append(silent.sum())
+        if step % EVERY == EVERY - 1:
+            silent = (x @ w + b < 0).all(0)
+            counts.append(silent.sum())
     moved = silenced & (w != w_then).any(0)
     return SilentUnits(np.array(counts), int(silenced.sum()), int(moved.sum()))
 
@@ -84,13 +87,17 @@ def draw_look_alikes(grid: np.ndarray) -> None:
     for axes, (name, activation) in zip(grid.flat, LOOK_ALIKES.items(), strict=True):
         axes.plot(x, np.maximum(x, 0), "C6:", linewidth=1.2)
         axes.plot(x, value_and_slope(activation, x)[0], "C0-")
-        axes.set(title=name, ylim=(-1.15, 1.5), xlabel="x")
+        axes.set(title=name, ylim=(-1.15, 1.5))
+    for axes in grid[-1]:
+        axes.set_xlabel("x")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("f(x)")
 
 
 def draw_silent_units(axes: Axes, **networks: SilentUnits) -> None:
-    """Draw the number of silent units after each step for the networks, and where the rate drops."""
+    """Draw the number of silent units against the step for the networks, and where the rate drops."""
     for name, network in networks.items():
-        axes.step(np.arange(1, 1 + len(network.counts)), network.counts, label=name.replace("_", " "))
+        axes.step(EVERY * np.arange(1, 1 + len(network.counts)), network.counts, label=name.replace("_", " "))
     axes.axvline(STEPS[0], color="C6", linewidth=1)
     axes.text(STEPS[0] + 3, 0.3, f"rate {RATES[0]:g} before, {RATES[1]:g} after")
     axes.set(

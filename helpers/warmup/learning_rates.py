@@ -133,7 +133,7 @@ def train_on_digits(rates: Mapping = RATES, steps: int = 300) -> dict[str, np.nd
     return dict(zip(rates, losses, strict=True))
 
 
-def train_on_quadratic(steps: int = 150, runs: int = 4000) -> np.ndarray:
+def train_on_quadratic(steps: int = 100, runs: int = 4000) -> np.ndarray:
     """Losses (4, runs, steps) of SGD on w^2/2 from w = 3 at SCALED_RATES, gradient noise of variance 1/4."""
     rng = np.random.default_rng(1)
     w = [np.full((len(SCALED_RATES), runs), 3.0)]
@@ -148,9 +148,11 @@ def noise_floor(rate):
 
 
 def draw_curves(row: np.ndarray, curves: Mapping, titles: Mapping) -> None:
-    """Draw each curve on its own Axes of a row, all to one scale; what leaves the frame is cut off."""
+    """Draw each curve on its own Axes of a row, all to one scale, and its running median over 15 steps."""
     for axes, (name, losses) in zip(row, curves.items(), strict=True):
-        axes.plot(losses, "C0-", linewidth=1)
+        axes.plot(losses, "C5-", linewidth=0.7)
+        smooth = [np.median(losses[max(0, step - 7) : step + 8]) for step in range(len(losses))]
+        axes.plot(smooth, "C0-")
         axes.set(title=titles[name], xlabel="SGD step", ylim=(0, 4.4))
     row[0].set_ylabel("training loss (nats)")
 

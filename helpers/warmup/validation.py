@@ -75,5 +75,6 @@ def draw_optimism(axes: Axes, scores: np.ndarray) -> None:
         label = f"{name}: mean {100 * values.mean():.1f} %"
         axes.hist(100 * values, bins, color=color, hatch=hatch, alpha=0.7, edgecolor="white", label=label)
     axes.axvline(50, color="C6", linewidth=1)
-    axes.set(xlabel="accuracy on 100 points (%)", ylabel="repeats", title="Best of 100 coin flips")
+    axes.set(xlabel="accuracy on 100 points (%)", ylabel="repeats", ylim=(0, 520))
+    axes.set_title("The best of 100 coin flips")
     axes.legend(loc="upper right")
