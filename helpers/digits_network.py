@@ -5,11 +5,13 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+from matplotlib.ticker import NullFormatter
 from torch.nn.functional import cross_entropy, pad
 
 from helpers.autograd import batch_norm
 from helpers.cross_correlation import cross_corr_2d
 from helpers.data import load_digits
+from helpers.threads import one_thread
 
 CHANNELS = (1, 4, 4)  # of the image and of the two layers' feature maps
 TEST = 500  # the last digits are the test set
@@ -29,14 +31,14 @@ def convolve(images: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:
     """A convolutional layer: Y[n, o] = sum over c of cross_corr_2d(images[n, c], kernels[o, c]).
 
     images: (N, C, H, W); kernels: (O, C, h, w); returns (N, O, H-h+1, W-w+1). The N images of a channel are
-    stacked into one tall image, so that one call serves them all, and rows whose window crosses two are dropped.
+    stacked into one tall image, so that one call serves them all; rows whose window crosses two are dropped.
     """
     n, channels, height, width = images.shape
     h, w = kernels.shape[2:]
     towers = images.transpose(0, 1).reshape(channels, n * height, width)
     maps = [sum(map(cross_corr_2d, towers, kernel)) for kernel in kernels]
-    whole = pad(torch.stack(maps, 1), (0, 0, 0, 0, 0, h - 1))  # (N*H, O, W-w+1)
-    return whole.reshape(n, height, -1, width - w + 1)[:, : height - h + 1].transpose(1, 2)
+    rows = pad(torch.stack(maps, 1), (0, 0, 0, 0, 0, h - 1))  # (N*H, O, W-w+1)
+    return rows.reshape(n, height, -1, width - w + 1)[:, : height - h + 1].transpose(1, 2)
 
 
 def initialize(rng: np.random.Generator) -> dict[str, torch.Tensor]:
@@ -77,15 +79,16 @@ def load() -> tuple[torch.Tensor, ...]:
     return images[:-TEST, None], labels[:-TEST], images[-TEST:, None], labels[-TEST:]
 
 
-def train(rate: float, normalized: bool, steps: int = 60, seed: int = 0) -> Run:
-    """Plain SGD, 64 digits a step; the seed alone fixes the initial parameters and the batches."""
+@one_thread()
+def train(rate: float, normalized: bool, steps: int = 40, seed: int = 0) -> Run:
+    """Plain SGD, 128 digits a step; the seed alone fixes the initial parameters and the batches."""
     images, labels, test_images, test_labels = load()
     rng = np.random.default_rng(seed)
     parameters = initialize(rng)
     statistics = [{} for _ in CHANNELS[1:]] if normalized else None
     losses = []
     for _ in range(steps):
-        batch = torch.from_numpy(rng.choice(len(images), 64, replace=False))
+        batch = torch.from_numpy(rng.choice(len(images), 128, replace=False))
         leaves = [parameter.requires_grad_() for parameter in parameters.values()]
         loss = cross_entropy(scores(images[batch], parameters, statistics, "train"), labels[batch])
         gradients = torch.autograd.grad(loss, leaves)
@@ -99,8 +102,17 @@ def train(rate: float, normalized: bool, steps: int = 60, seed: int = 0) -> Run:
 def draw_losses(axes, plain: Run, normalized: Run) -> None:
     """Training loss against steps, without and with batch norm."""
     for run, marker, name in ((plain, "s", "without batch norm"), (normalized, "o", "with batch norm")):
-        axes.semilogy(run.losses, marker=marker, markersize=3.5, markevery=6, label=name)
+        axes.semilogy(run.losses, marker=marker, markersize=3.5, markevery=4, label=name)
     axes.axhline(np.log(10), color="gray", linewidth=1, linestyle=":")
+    axes.annotate(
+        "guessing",
+        (len(plain.losses), np.log(10)),
+        (0, 4),
+        textcoords="offset points",
+        ha="right",
+        fontsize=8,
+    )
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set(xlabel="step", ylabel="training loss (nats)")
 
 
@@ -109,4 +121,6 @@ def draw_accuracies(axes, plain: dict[float, Run], normalized: dict[float, Run])
     for runs, marker, name in ((plain, "s", "without batch norm"), (normalized, "o", "with batch norm")):
         axes.semilogx(list(runs), [100 * run.accuracy for run in runs.values()], marker=marker, label=name)
     axes.axhline(10, color="gray", linewidth=1, linestyle=":")
+    axes.minorticks_off()
+    axes.set_xticks(list(plain), [f"{rate:g}" for rate in plain])
     axes.set(xlabel="learning rate", ylabel="test accuracy (%)", ylim=(0, 100))

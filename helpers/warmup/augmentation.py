@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional
 
 from helpers.data import load_digits
+from helpers.threads import one_thread
 
 MARGIN = 2  # pixels of empty border around a digit, so that no shift cuts into it
 
@@ -61,6 +62,7 @@ def shift(images: np.ndarray, down: np.ndarray, right: np.ndarray) -> np.ndarray
     return padded[np.arange(len(images))[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
+@one_thread()
 def accuracy_by_shift(augmented: bool, steps: int = 800, seed: int = 0) -> np.ndarray:
     """Test accuracy (5, 5) by shift (down, right) of a network trained with or without random shifts.
 
