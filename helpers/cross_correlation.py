@@ -1,7 +1,7 @@
 """Valid 2-D cross-correlation by four methods, and the cost model that chooses among them."""
 
 import math
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch.autograd import forward_ad
@@ -139,9 +139,11 @@ def _plan(image: torch.Size, kernel: torch.Size, dtype: torch.dtype, method: str
     R, C = H - h + 1, W - w + 1
     scale, double = dtype.itemsize / 4, dtype in (torch.float64, torch.complex128)
     room, cached = 7 * (H * W + h * w + R * C), _CACHED // dtype.itemsize  # elements
-    costs = {
-        (_shifted_sums, max(1, cached // C)): h * w * (scale * _SHIFT * R * C + _CALL * (1 + R * C // cached))
-    }
+    shift, window = (
+        scale * _SHIFT * R * C + _CALL * (1 + R * C // cached),
+        2 * scale * _SHIFT * h * w + 4 * _CALL,
+    )
+    costs = {(_shifted_sums, max(1, cached // C)): h * w * shift, (_window_sums, None): R * C * window}
 
     height, line = (h, R * C * w) if w > C else (R, h * w * C)  # the matrix of windows comes in bands of rows
     rows = min(room, 4 * cached) // line
@@ -152,29 +154,29 @@ def _plan(image: torch.Size, kernel: torch.Size, dtype: torch.dtype, method: str
     inexact = dtype.is_floating_point or dtype.is_complex
     if inexact and _BLOCK * L * h < room / 2:
         step = _PACK + scale * _BAND * h * L
-        costs[_banded_product, max(h, cached // (blocks * L))] = (
-            scale * step * R * blocks * _BLOCK + 15 * _CALL
-        )
+        cost = scale * step * R * blocks * _BLOCK + 15 * _CALL
+        costs[_banded_product, max(h, cached // (blocks * L))] = cost
 
     if inexact and method != "direct":
-        sides = [[t for t in _TILES if m <= t <= (max(32, _REACH * m) if double else t)] for m in kernel]
+        longest = [max(32, _REACH * m) if double else math.inf for m in kernel]
         tile = tuple(
-            min(ts, key=lambda t, n=n, m=m: _tiled(n, m, t))
-            for ts, n, m in zip(sides, image, kernel, strict=True)
+            min(_TILES, key=partial(_tiled, *axis)) for axis in zip(image, kernel, longest, strict=True)
         )
-        points = _tiled(H, h, tile[0]) * _tiled(W, w, tile[1]) + math.prod(tile) / 2
+        points = _tiled(H, h, longest[0], tile[0]) * _tiled(W, w, longest[1], tile[1]) + math.prod(tile) / 2
         if method == "fft":
             return _tile_spectra, tile
         costs[_tile_spectra, tile] = (1.5 if double else 1) * _TRANSFORM * points + 30 * _CALL
     return min(costs, key=costs.get)
 
 
-def _tiled(n: int, m: int, tile: int) -> float:
+def _tiled(n: int, m: int, longest: float, tile: int) -> float:
     """Points that tiles of one length need to cover n, overlapping by m - 1; long ones leave the cache."""
+    if not m <= tile <= longest:
+        return math.inf
     return math.ceil((n - m + 1) / (tile - m + 1)) * tile * (1 + tile / 2048)
 
 
-# ---- four ways to the values -----------------------------------------------------------------------------
+# ---- five ways to the values ----------------------------------------------------------------------------
 
 
 def _values(x: torch.Tensor, k: torch.Tensor, method: str) -> torch.Tensor:
@@ -212,6 +214,15 @@ def _shifted_sums(x, k, rows):
         for offset, weight in rest:
             band.add_(x.as_strided(band.shape, (W, 1), start + r * W + offset), alpha=weight)
     return y
+
+
+def _window_sums(x, k, _):
+    """Sum every window times the kernel, as the definition says: for the few outputs of a large kernel."""
+    (H, W), (h, w) = x.shape, k.shape
+    windows = x.as_strided((H - h + 1, W - w + 1, h, w), (W, 1, W, 1), x.storage_offset())
+    return torch.stack(
+        [torch.stack([torch.sum(window * k, dtype=x.dtype) for window in row]) for row in windows]
+    )
 
 
 def _window_matrix(x, k, rows):
@@ -269,22 +280,20 @@ def _tile_spectra(x, k, tile):
     R, C = H - h + 1, W - w + 1
     double = x.dtype in (torch.float64, torch.complex128)
     wide = torch.complex128 if x.is_complex() else torch.float64
-    height, width = (
-        min(t - m + 1, n) for t, m, n in zip(tile, (h, w), (R, C), strict=True)
-    )  # outputs of a tile
+    height, width = min(tile[0] - h + 1, R), min(tile[1] - w + 1, C)  # outputs of a tile
     columns = [min(c, C - width) for c in range(0, C, width)]
     spectrum, size = _spectrum(k.to(wide), tile), torch.linalg.vector_norm(k.to(wide))
-    spectrum_size = _spectrum(k.abs().float(), tile) if double else None
+    spectrum_size = _spectrum(k.abs().float(), tile)
     y = x.new_empty(R, C)
     for r in (min(r, R - height) for r in range(0, R, height)):
         tiles = torch.stack([x[r : r + height + h - 1, c : c + width + w - 1] for c in columns]).to(wide)
         sums = _times(tiles, spectrum, tile, height, width)
         noise = torch.linalg.vector_norm(tiles, dim=(1, 2)) * size  # times 2^-53 / 10: the transform's error
-        if double:
+        exact = sums.abs().amin((1, 2)) > noise * (math.inf if double else 2**-33)
+        if not exact.all():  # then compare with the windows' sums of |X||K|, which single precision resolves
             windows = _times(tiles.abs().float(), spectrum_size, tile, height, width).amin((1, 2))
-            exact = (windows > noise / 48) & (windows > sums.abs().amax((1, 2)) / 4)
-        else:
-            exact = sums.abs().amin((1, 2)) > noise * 2**-33
+            wide_enough = windows > sums.abs().amax((1, 2)) / 4 if double else True
+            exact |= (windows > noise * (1 / 48 if double else 2**-16)) & wide_enough
         if not exact.any():
             return _apply_plan(x, k, "direct")
         for c, part, good in zip(columns, sums, exact.tolist(), strict=True):
