@@ -43,8 +43,8 @@ submission: $(VENV)/.dev ## Write build/submission.zip, after checking that the 
 assignment: $(VENV)/.dev ## Write the blank coursework to build/assignment/
 	@$(BIN) -m tools.assignment
 
-binder-check: $(VENV)/.binder ## Show that Binder's builder reads environment.yml and picks its Python
-	@$(BIN) -m tools.binder_check
+binder-check: .venv-binder/.made ## Show that Binder's builder reads environment.yml and picks its Python
+	@.venv-binder/bin/python -m repo2docker --no-build . 2>&1 | grep "conda environment for $$(grep -o 'python=.*' environment.yml)"
 
 clean: ## Remove build/ (remove $(VENV) by hand to install anew)
 	rm -rf build
@@ -68,8 +68,9 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 	@$(BIN) -m pip install --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-$(VENV)/.binder: $(VENV)/.run
-	@$(BIN) -m pip install --disable-pip-version-check jupyter-repo2docker
+.venv-binder/.made:
+	@$(PYTHON) -m venv --clear .venv-binder
+	@.venv-binder/bin/python -m pip install -q --disable-pip-version-check jupyter-repo2docker
 	@touch $@
 
 # A Python that was asked for by name replaces an environment of another version.

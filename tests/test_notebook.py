@@ -200,7 +200,7 @@ def test_the_set_up_cell_runs_beside_helpers():
 
 def test_the_set_up_cell_says_when_it_is_not_beside_helpers(tmp_path):
     last = start_of_the_notebook("", tmp_path).stderr.splitlines()[-1]
-    assert last.startswith("ImportError: The folder helpers was not found: ")
+    assert last.startswith("ImportError: No module helpers: start Jupyter in the folder of this notebook")
 
 
 @pytest.mark.parametrize("package", ["numpy", "torch", "matplotlib"])
