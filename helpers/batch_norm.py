@@ -19,8 +19,8 @@ _COMPUTE_DTYPE |= {torch.float32: torch.float32, torch.float64: torch.float64}
 class Cache(NamedTuple):
     """What the backward pass needs: the caller's own arrays, not copies, and three numbers a channel.
 
-    statistics holds (center, shift, inverse_std) for each block of channels, each of shape (1, c, 1, 1). The mean
-    is center + shift, kept apart because the sum would be rounded; center is None where x is used as it is.
+    statistics holds (center, shift, inverse_std) for each block of channels, each of shape (1, c, 1, 1). The
+    mean is center + shift, kept apart since the sum would be rounded; a center None stands for 0.
     """
 
     x: Array
@@ -32,18 +32,21 @@ class Cache(NamedTuple):
 def spatial_batchnorm_forward(x: Array, gamma: Array, beta: Array, bn_param: dict) -> tuple[Array, Cache]:
     """Normalize every channel over batch, height and width, then scale and shift it.
 
-    out = gamma (x - M) / sqrt(V + eps) + beta. In "train" M and V are the channel's mean and biased variance in
-    this batch, and running <- momentum running + (1 - momentum) batch; in "test" they are the running statistics.
+    out = gamma (x - M) / sqrt(V + eps) + beta. In "train" M and V are the channel's mean and biased variance
+    in this batch, and running <- momentum running + (1 - momentum) batch; in "test" they are the running
+    statistics.
 
     x: (N, C, H, W), gamma and beta: (C,), all NumPy arrays or all torch tensors, of one floating-point dtype;
-    float16 and bfloat16 compute in float32. bn_param: "mode", "train" or "test"; "eps" (1e-5); "momentum" (0.9),
-    the share that the old running statistics keep; "running_mean" and "running_var", (C,), of x's dtype, zeros
-    when absent. "train" puts new ones there once all has succeeded; a variance too large for the dtype is inf.
+    float16 and bfloat16 compute in float32. bn_param: "mode", "train" or "test"; "eps" (1e-5); "momentum"
+    (0.9), the share that the old running statistics keep; "running_mean" and "running_var", (C,), of x's
+    dtype, zeros when absent. "train" puts new ones there once all has succeeded; a variance too large for the
+    dtype is inf.
 
     Returns out, of x's kind, dtype, shape and memory order, outside any autograd graph, and the cache, which
     refers to x and gamma themselves: whoever changes them before the backward pass gets wrong gradients.
     Raises ValueError, naming it: mode, a shape, an empty batch, eps not positive, momentum outside [0, 1], a
-    negative running_var. TypeError: bn_param no dict, eps or momentum no numbers, mixed or other kinds or dtypes.
+    negative running_var. TypeError: bn_param no dict, eps or momentum no numbers, mixed or other kinds or
+    dtypes.
     Source: Ioffe and Szegedy (2015), Batch Normalization, algorithms 1 and 2.
     """
     return _forward(x, gamma, beta, bn_param, ("N", "C", "H", "W"))
@@ -52,9 +55,9 @@ def spatial_batchnorm_forward(x: Array, gamma: Array, beta: Array, bn_param: dic
 def spatial_batchnorm_backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
     """Gradients (dx, dgamma, dbeta) of sum(out * dout), where x_hat = (x - M) / sqrt(V + eps).
 
-    Over the m = N H W values of a channel, dbeta = sum dout and dgamma = sum dout x_hat. In "train", where M and V
-    depend on x, dx = gamma / sqrt(V + eps) (dout - dbeta / m - x_hat dgamma / m); in "test", where they do not,
-    dx = gamma / sqrt(V + eps) dout. dout and the results are of x's kind and dtype.
+    Over the m = N H W values of a channel, dbeta = sum dout and dgamma = sum dout x_hat. In "train", where M
+    and V depend on x, dx = gamma / sqrt(V + eps) (dout - dbeta / m - x_hat dgamma / m); in "test", where they
+    do not, dx = gamma / sqrt(V + eps) dout. dout and the results are of x's kind and dtype.
     Raises ValueError: dout of another shape than x. TypeError: of another kind or dtype.
     """
     return _backward(dout, cache)
@@ -112,16 +115,17 @@ def _normalize(maps, scale, offset, out, eps):
     var = torch.addcmul(squares, shift, shift, value=-1)
     inverse_std, shift = _as(maps.dtype, (var + eps).rsqrt_()), _as(maps.dtype, shift)
     factor = scale * inverse_std
-    scaled = (
-        torch.mul(maps, factor, out=out) if center is None else torch.sub(maps, center, out=out).mul_(factor)
-    )
-    scaled.add_(torch.addcmul(offset, factor, shift, value=-1))
+    if center is None:
+        torch.mul(maps, factor, out=out)
+    else:
+        torch.sub(maps, center, out=out).mul_(factor)
+    out.add_(torch.addcmul(offset, factor, shift, value=-1))
     mean = shift if center is None else center + shift
     return mean.view(-1), _as(maps.dtype, var).view(-1), center, shift, inverse_std
 
 
 def _centered_moments(maps, work):
-    """A center near the mean, and the means of x - center and of its square; in float64 where squares overflow.
+    """A center near the mean, and the means of x - center and of its square, whose overflow is caught.
 
     The first value is subtracted before the mean is taken, so that a constant channel is centered on itself.
     """

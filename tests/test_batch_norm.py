@@ -1,0 +1,423 @@
+"""Batch normalization: against an 80-bit reference, published values, torch; layouts, errors, memory."""
+
+import math
+import tracemalloc
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import batch_norm
+
+from helpers import batch_norm as module
+from helpers.batch_norm import (
+    batchnorm_backward,
+    batchnorm_forward,
+    spatial_batchnorm_backward,
+    spatial_batchnorm_forward,
+)
+
+SHAPE = (2, 3, 5, 7)
+KINDS = {"numpy": np.asarray, "torch": torch.from_numpy}
+EDGES = [SHAPE, (3, 2, 1, 1), (1, 3, 5, 7), (5, 1, 3, 2), (11, 5, 33, 31)]
+# Of the largest entry. 4e-14 is some hundred roundings of float64; 1e-5 as many of float32.
+TOLERANCE = {np.float64: 4e-14, np.float32: 1e-5}
+
+
+def problem(shape=SHAPE, dtype=np.float64, mean=0.0, scale=1.0, seed=7):
+    """x, gamma, beta and an upstream gradient, all random; the channels' scales and means differ."""
+    rng = np.random.default_rng(seed)
+    channels = shape[1]
+    spread = np.linspace(0.5, 2, channels).reshape(-1, *(1,) * (len(shape) - 2))
+    x = (rng.standard_normal(shape) + mean) * spread * scale
+    gamma, beta, dout = (rng.standard_normal(size) for size in (channels, channels, shape))
+    return [array.astype(dtype) for array in (x, gamma, beta, dout)]
+
+
+def exact(x, gamma, beta, dout, statistics=None):
+    """out, dx, dgamma and dbeta by the definition, in 80-bit arithmetic where the machine has it."""
+    x, gamma, beta, dout = (array.astype(np.longdouble) for array in (x, gamma, beta, dout))
+    axes, m = (0, *range(2, x.ndim)), x.size // x.shape[1]
+    each = (slice(None), *(None,) * (x.ndim - 2))
+    mean, var = statistics or (x.mean(axes), ((x - x.mean(axes)[each]) ** 2).mean(axes))
+    inverse_std = 1 / np.sqrt(var + np.longdouble(1e-5))
+    x_hat = (x - mean[each]) * inverse_std[each]
+    dbeta, dgamma = dout.sum(axes), (dout * x_hat).sum(axes)
+    inner = dout if statistics else dout - (dbeta / m)[each] - x_hat * (dgamma / m)[each]
+    return gamma[each] * x_hat + beta[each], (gamma * inverse_std)[each] * inner, dgamma, dbeta
+
+
+def error(actual, expected):
+    """The largest difference, relative to the largest entry expected."""
+    difference = np.abs(np.asarray(actual).astype(np.longdouble) - expected).max()
+    return float(difference / np.abs(expected).max())
+
+
+def run(x, gamma, beta, dout, bn_param=None):
+    """Forward and backward through the functions for x's dimensions."""
+    spatial = x.ndim == 4
+    forward = spatial_batchnorm_forward if spatial else batchnorm_forward
+    backward = spatial_batchnorm_backward if spatial else batchnorm_backward
+    out, cache = forward(x, gamma, beta, {"mode": "train"} if bn_param is None else bn_param)
+    return out, *backward(dout, cache)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("shape", [*EDGES, (7, 3), (5, 1)])
+def test_train_mode_agrees_with_the_80_bit_definition(shape, dtype, kind):
+    arrays = problem(shape, dtype)
+    results = run(*map(KINDS[kind], arrays))
+    for actual, expected in zip(results, exact(*arrays), strict=True):
+        assert error(actual, expected) <= TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("shape", [*EDGES, (7, 3)])
+def test_test_mode_takes_the_running_statistics_as_constants(shape, dtype, kind):
+    arrays = problem(shape, dtype, mean=1)
+    running_mean = np.linspace(-1, 2, shape[1]).astype(dtype)
+    running_var = np.linspace(0.3, 4, shape[1]).astype(dtype)
+    param = {
+        "mode": "test",
+        "running_mean": KINDS[kind](running_mean),
+        "running_var": KINDS[kind](running_var),
+    }
+    results = run(*map(KINDS[kind], arrays), param)
+    statistics = running_mean.astype(np.longdouble), running_var.astype(np.longdouble)
+    for actual, expected in zip(results, exact(*arrays, statistics=statistics), strict=True):
+        assert error(actual, expected) <= TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e30])
+@pytest.mark.parametrize(("dtype", "mean"), [(np.float64, 1e6), (np.float32, 1e3), (np.float64, 30)])
+def test_a_distant_mean_costs_no_accuracy(dtype, mean, scale):
+    arrays = problem((3, 5, 11, 7), dtype, mean, scale)
+    bounds = [TOLERANCE[dtype]] * 4
+    # x itself is rounded to ulp(mean): the sum for dgamma then cancels, whatever the order; 10 more roundings
+    bounds[2] *= 10
+    for actual, expected, bound in zip(run(*arrays), exact(*arrays), bounds, strict=True):
+        assert error(actual, expected) <= bound
+
+
+@pytest.mark.parametrize("mean", [0.0, 3.9, 4.1])
+def test_shifting_the_data_or_not_gives_the_same_accuracy(mean):
+    arrays = problem((13, 3, 17, 19), np.float64, mean)
+    for actual, expected in zip(run(*arrays), exact(*arrays), strict=True):
+        assert error(actual, expected) <= TOLERANCE[np.float64]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_a_scale_of_1e30_overflows_nowhere_but_in_the_float32_running_variance(dtype):
+    arrays = problem(dtype=dtype, scale=1e30)
+    param = {"mode": "train"}
+    results = run(*arrays, param)
+    for actual, expected in zip(results, exact(*arrays), strict=True):
+        assert error(actual, expected) <= TOLERANCE[dtype]
+    assert np.isinf(param["running_var"]).all() == (dtype == np.float32)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -3e5, 1e30])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_a_constant_channel_gives_exactly_beta_and_finite_gradients(dtype, value):
+    x, gamma, beta, dout = problem((3, 2, 11, 7), dtype)
+    x[:, 1] = value
+    out, *gradients = run(x, gamma, beta, dout)
+    assert (out[:, 1] == beta[1]).all()
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
+
+
+def test_a_single_value_a_channel_gives_beta_and_no_gradient():
+    x, gamma, beta, dout = problem((1, 3, 1, 1))
+    out, dx, dgamma, dbeta = run(x, gamma, beta, dout)
+    assert np.array_equal(out[0, :, 0, 0], beta)
+    assert not dx.any()
+    assert not dgamma.any()
+    assert np.array_equal(dbeta, dout[0, :, 0, 0])
+
+
+@pytest.mark.parametrize("spoiler", [math.nan, math.inf])
+def test_a_non_finite_value_spoils_its_channel_only(spoiler):
+    arrays = problem()
+    clean = run(*arrays)
+    arrays[0][1, 2, 3, 4] = spoiler
+    spoiled = run(*arrays)
+    assert np.isnan(spoiled[0][:, 2]).all()
+    for before, after in zip(clean[:2], spoiled[:2], strict=True):
+        np.testing.assert_allclose(after[:, :2], before[:, :2], rtol=0, atol=1e-13)  # another order of sums
+
+
+def test_published_channel_statistics_of_cs231n():
+    x = 4 * np.random.RandomState(231).randn(2, 3, 4, 5) + 10
+    plain, _ = spatial_batchnorm_forward(x, np.ones(3), np.zeros(3), {"mode": "train"})
+    gamma, beta = np.array([3.0, 4, 5]), np.array([6.0, 7, 8])
+    scaled, _ = spatial_batchnorm_forward(x, gamma, beta, {"mode": "train"})
+    axes = (0, 2, 3)
+    np.testing.assert_allclose(x.mean(axes), [9.33463814, 8.90909116, 9.11056338], atol=5e-9)
+    np.testing.assert_allclose(x.std(axes), [3.61447857, 3.19347686, 3.5168142], atol=5e-9)
+    np.testing.assert_allclose(plain.mean(axes), 0, atol=1e-14)
+    np.testing.assert_allclose(plain.std(axes), [0.99999962, 0.99999951, 0.9999996], atol=5e-9)
+    np.testing.assert_allclose(scaled.mean(axes), [6, 7, 8], atol=1e-14)
+    np.testing.assert_allclose(scaled.std(axes), [2.99999885, 3.99999804, 4.99999798], atol=5e-9)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_agrees_with_torch_forward_and_autograd(training):
+    x, gamma, beta, dout = map(torch.from_numpy, problem(mean=2))
+    mean, var = torch.tensor([0.1, -1, 2]).double(), torch.tensor([0.5, 1, 3]).double()
+    param = {"mode": "train" if training else "test", "running_mean": mean, "running_var": var}
+    results = run(x, gamma, beta, dout, param)
+    leaves = [tensor.clone().requires_grad_() for tensor in (x, gamma, beta)]
+    out = batch_norm(leaves[0], mean.clone(), var.clone(), *leaves[1:], training)
+    for actual, expected in zip(results, (out, *torch.autograd.grad(out, leaves, dout)), strict=True):
+        torch.testing.assert_close(actual, expected.detach(), rtol=1e-12, atol=1e-13)  # two orders of sums
+
+
+@pytest.mark.parametrize("block", [1, 200])
+@pytest.mark.parametrize("mean", [0.0, 30.0])
+@pytest.mark.parametrize("mode", ["train", "test"])
+def test_blocks_of_channels_change_nothing(monkeypatch, block, mean, mode):
+    arrays = problem((3, 11, 5, 7), mean=mean)
+    running = {"running_mean": np.linspace(-1, 1, 11), "running_var": np.linspace(0.5, 2, 11)}
+    whole, parts = ({"mode": mode, **running} for _ in range(2))
+    expected = run(*arrays, whole)
+    monkeypatch.setattr(module, "_BLOCK", block)
+    for one, other in zip(run(*arrays, parts), expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-13)  # sums may be split differently
+    for name in running:
+        np.testing.assert_allclose(parts[name], whole[name], rtol=1e-14)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("momentum", [0, 0.3, 0.9, 1])
+def test_running_statistics_are_exponential_averages_with_the_biased_variance(momentum, kind):
+    mean, var = np.array([1.0, -2, 3]), np.array([0.5, 1, 2])
+    param = {"mode": "train", "momentum": momentum}
+    param |= {"running_mean": KINDS[kind](mean.copy()), "running_var": KINDS[kind](var.copy())}
+    for seed in range(2):
+        x, gamma, beta, _ = problem(mean=1, seed=seed)
+        spatial_batchnorm_forward(KINDS[kind](x), KINDS[kind](gamma), KINDS[kind](beta), param)
+        mean = momentum * mean + (1 - momentum) * x.mean((0, 2, 3))
+        var = momentum * var + (1 - momentum) * x.var((0, 2, 3))
+    for name, expected in (("running_mean", mean), ("running_var", var)):
+        assert type(param[name]) is type(KINDS[kind](x))
+        np.testing.assert_allclose(np.asarray(param[name]), expected, rtol=1e-13)
+
+
+def test_absent_running_statistics_are_zeros():
+    x, gamma, beta, _ = problem(mean=1)
+    param = {"mode": "train"}
+    spatial_batchnorm_forward(x, gamma, beta, param)
+    np.testing.assert_allclose(param["running_mean"], 0.1 * x.mean((0, 2, 3)), rtol=1e-13)
+    np.testing.assert_allclose(param["running_var"], 0.1 * x.var((0, 2, 3)), rtol=1e-13)
+    out, _ = spatial_batchnorm_forward(x, gamma, beta, {"mode": "test", "eps": 0.25})
+    each = (slice(None), None, None)
+    np.testing.assert_allclose(out, x * 2 * gamma[each] + beta[each], rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize(("momentum", "expected"), [(0, "batch"), (1, "old")])
+def test_momentum_0_and_1_ignore_the_other_side_even_where_it_is_not_finite(momentum, expected):
+    x, gamma, beta, _ = problem()
+    old = np.full(3, np.inf if momentum == 0 else 2.0)
+    if momentum == 1:
+        x[:] = np.nan
+    param = {"mode": "train", "momentum": momentum, "running_mean": old, "running_var": old.copy()}
+    spatial_batchnorm_forward(x, gamma, beta, param)
+    wanted = x.mean((0, 2, 3)) if expected == "batch" else old
+    np.testing.assert_allclose(param["running_mean"], wanted, rtol=1e-12)
+
+
+def test_new_running_statistics_replace_the_callers_and_belong_to_nobody_else():
+    x, gamma, beta, dout = problem()
+    old = np.zeros(3)
+    param = {"mode": "train", "running_mean": old, "running_var": old, "momentum": 0}
+    _, cache = spatial_batchnorm_forward(x, gamma, beta, param)
+    before = spatial_batchnorm_backward(dout, cache)
+    param["running_mean"] += 5
+    param["running_var"] += 5
+    assert not old.any()
+    for one, other in zip(spatial_batchnorm_backward(dout, cache), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_test_mode_writes_nothing_to_bn_param():
+    x, gamma, beta, _ = problem()
+    param = {"mode": "test"}
+    spatial_batchnorm_forward(x, gamma, beta, param)
+    assert param == {"mode": "test"}
+
+
+def strided(array):
+    wide = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
+    wide[..., ::2] = array
+    return wide[..., ::2]
+
+
+LAYOUTS = {
+    "channels last": lambda a: np.ascontiguousarray(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2),
+    "transposed": lambda a: np.ascontiguousarray(a.T).T,
+    "strided": strided,
+    "reversed": lambda a: a[::-1, ::-1].copy()[::-1, ::-1],
+    "foreign byte order": lambda a: a.astype(a.dtype.newbyteorder()),
+}
+
+
+@pytest.mark.parametrize("mean", [0.0, 30.0])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_any_memory_layout_gives_the_same_result_and_read_only_inputs_stay_as_they_were(layout, mean):
+    arrays = problem(mean=mean)
+    x, dout = (LAYOUTS[layout](arrays[i]) for i in (0, 3))
+    inputs = [x, arrays[1].copy(), arrays[2].copy(), dout]
+    for array in inputs:
+        array.flags.writeable = False
+    for one, other in zip(run(*inputs), run(*arrays), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-13)  # sums in another order
+    for array, original in zip(inputs, arrays, strict=True):
+        np.testing.assert_array_equal(array, original)
+
+
+def test_channels_last_tensors_stay_channels_last():
+    x, gamma, beta, dout = map(torch.from_numpy, problem())
+    nhwc = x.contiguous(memory_format=torch.channels_last)
+    out, dx, dgamma, _ = run(nhwc, gamma, beta, dout)
+    expected = run(x, gamma, beta, dout)
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    assert dx.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close((out, dx, dgamma), expected[:3], rtol=0, atol=1e-13)
+
+
+def test_an_expanded_input_is_read_and_not_written():
+    x, gamma, beta, dout = map(torch.from_numpy, problem((1, 3, 5, 7)))
+    many = x.expand(4, 3, 5, 7)
+    out, *_ = run(many, gamma, beta, dout.expand(4, 3, 5, 7))
+    torch.testing.assert_close(out, run(many.clone(), gamma, beta, dout.repeat(4, 1, 1, 1))[0])
+
+
+@pytest.mark.parametrize(("half", "ulp"), [(torch.float16, 2**-11), (torch.bfloat16, 2**-8)])
+def test_half_precision_computes_in_float32(half, ulp):
+    arrays = [torch.from_numpy(array).to(half) for array in problem((3, 2, 67, 71), np.float32, mean=5)]
+    results = run(*arrays)
+    for actual, expected in zip(results, exact(*(tensor.double().numpy() for tensor in arrays)), strict=True):
+        assert actual.dtype == half
+        assert error(actual.float(), expected) <= 1.01 * ulp  # one rounding, at the end
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_results_have_the_kind_shape_and_dtype_of_the_inputs(kind):
+    arrays = [KINDS[kind](array) for array in problem(dtype=np.float32)]
+    out, dx, dgamma, dbeta = run(*arrays)
+    for result, like in ((out, arrays[0]), (dx, arrays[0]), (dgamma, arrays[1]), (dbeta, arrays[1])):
+        assert type(result) is type(like)
+        assert result.dtype == like.dtype
+        assert result.shape == like.shape
+
+
+def test_tensors_that_require_gradients_are_accepted_and_nothing_is_recorded():
+    arrays = [torch.from_numpy(array).requires_grad_() for array in problem()]
+    param = {"mode": "train"}
+    results = (*run(*arrays, param), param["running_mean"], param["running_var"])
+    assert not any(result.requires_grad for result in results)
+
+
+def test_the_cache_refers_to_the_inputs_and_holds_three_numbers_a_channel():
+    x, gamma, beta, _ = problem((5, 3, 17, 19))
+    _, cache = spatial_batchnorm_forward(x, gamma, beta, {"mode": "train"})
+    assert cache.x is x
+    assert cache.gamma is gamma
+    numbers = [tensor for block in cache.statistics for tensor in block if tensor is not None]
+    assert sum(tensor.untyped_storage().nbytes() for tensor in numbers) <= 3 * 3 * 8
+
+
+@pytest.mark.parametrize("mean", [0.0, 30.0])
+def test_nothing_but_out_and_dx_is_allocated_at_the_size_of_x(mean):
+    arrays = problem((8, 16, 97, 89), np.float32, mean)
+    size, channels = arrays[0].nbytes, 16 * 8
+    run(*arrays)
+    tracemalloc.start()
+    run(*arrays)
+    in_numpy = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as profile:
+        run(*arrays)
+    in_torch = max(event.self_cpu_memory_usage for event in profile.events())
+    assert in_torch <= 8 * channels
+    assert 2 * size <= in_numpy <= 2 * size + 2**16  # Python's own objects count here
+
+
+def changed(**changes):
+    x, gamma, beta, dout = problem()
+    return {"x": x, "gamma": gamma, "beta": beta, "dout": dout, "bn_param": {"mode": "train"}} | changes
+
+
+def with_param(**entries):
+    return changed(bn_param={"mode": "train", **entries})
+
+
+VALUE_ERRORS = {
+    "mode": [with_param(mode=None), changed(bn_param={}), with_param(mode="eval")],
+    "x must have shape": [changed(x=np.ones((2, 3))), changed(x=np.ones((2, 3, 5, 7, 1)))],
+    "empty batch": [changed(x=np.ones((0, 3, 5, 7))), changed(x=np.ones((2, 3, 0, 7)))],
+    "gamma": [changed(gamma=np.ones(4)), changed(gamma=np.ones((3, 1)))],
+    "beta": [changed(beta=np.ones(1))],
+    "running_mean": [with_param(running_mean=np.ones(2))],
+    "running_var": [
+        with_param(running_var=np.ones((1, 3))),
+        with_param(mode="test", running_var=np.array([1, -0.1, 1])),
+    ],
+    "eps": [with_param(eps=value) for value in (0, -1e-5, math.nan, math.inf)],
+    "momentum": [with_param(momentum=value) for value in (-0.1, 1.1, math.nan)],
+    "dout": [changed(dout=np.ones((2, 3, 7, 5))), changed(dout=np.ones((2, 3)))],
+}
+X, GAMMA, *_ = problem()
+TYPE_ERRORS = {
+    "x must be float": [
+        changed(x=X.astype(np.int64)),
+        changed(x=X.astype(np.complex128)),
+        changed(x=X > 0),
+    ],
+    "gamma": [
+        changed(gamma=GAMMA.astype(np.float32)),
+        changed(gamma=torch.ones(3)),
+        changed(gamma=[1.0, 1, 1]),
+    ],
+    "beta": [changed(beta=np.ones(3, np.int32))],
+    "running_mean": [with_param(running_mean=np.ones(3, np.float32)), with_param(running_mean=None)],
+    "running_var": [with_param(running_var=torch.ones(3).double())],
+    "dictionary": [changed(bn_param=None), changed(bn_param=[("mode", "train")])],
+    "eps": [with_param(eps="1e-5"), with_param(eps=None), with_param(eps=1j), with_param(eps=np.ones(1))],
+    "momentum": [with_param(momentum="0.9"), with_param(momentum=True)],
+    "dout": [changed(dout=np.ones((2, 3, 5, 7), np.float32)), changed(dout=torch.ones(2, 3, 5, 7).double())],
+}
+
+
+@pytest.mark.parametrize(
+    ("expected", "named", "arguments"),
+    [(ValueError, named, a) for named, all_ in VALUE_ERRORS.items() for a in all_]
+    + [(TypeError, named, a) for named, all_ in TYPE_ERRORS.items() for a in all_],
+)
+def test_bad_input_gets_an_error_that_names_it_and_a_failed_call_leaves_bn_param(expected, named, arguments):
+    param = arguments["bn_param"]
+    before = dict(param) if isinstance(param, dict) else param
+    with pytest.raises(expected, match=named):
+        spatial_batchnorm_backward(
+            arguments["dout"],
+            spatial_batchnorm_forward(arguments["x"], arguments["gamma"], arguments["beta"], param)[1],
+        )
+    if named != "dout":
+        assert param == before
+
+
+def test_float8_is_refused():
+    x = torch.ones(2, 3, 5, 7).to(torch.float8_e4m3fn)
+    with pytest.raises(TypeError, match="x must be float"):
+        spatial_batchnorm_forward(x, torch.ones(3), torch.ones(3), {"mode": "train"})
+
+
+def test_feature_vectors_are_refused_where_maps_are_expected_and_the_other_way_round():
+    x, gamma, beta, _ = problem()
+    with pytest.raises(ValueError, match=r"\(N, C, H, W\)"):
+        spatial_batchnorm_forward(x[:, :, 0, 0], gamma, beta, {"mode": "train"})
+    with pytest.raises(ValueError, match=r"\(N, D\)"):
+        batchnorm_forward(x, gamma, beta, {"mode": "train"})
