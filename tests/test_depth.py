@@ -36,9 +36,9 @@ def test_the_deep_network_is_the_composed_tent_exactly(folds):
 def test_both_networks_have_as_many_units_and_parameters(folds):
     deep, wide = depth.deep_network(folds), depth.wide_network(folds)
     units = [sum(len(biases) for _, biases in network[:-1]) for network in (deep, wide)]
-    parameters = [sum(weights.size + biases.size for weights, biases in network) for network in (deep, wide)]
     assert units == [2 * folds] * 2
-    assert parameters == [6 * folds + 1] * 2
+    for build in (depth.deep_network, depth.wide_network):
+        assert depth.measure(build, [folds])["parameters"] == [6 * folds + 1]
 
 
 @pytest.mark.parametrize("folds", FOLDS)
@@ -57,6 +57,15 @@ def test_a_finer_grid_finds_no_further_piece(folds):
 def test_the_wide_network_reaches_the_bound_on_wrong_points(folds):
     assert depth.wrong_points(depth.wide_network(folds), folds) == depth.least_wrong(folds)
     assert depth.wrong_points(depth.deep_network(folds), folds) == 0
+
+
+def test_measures_are_taken_for_each_number_of_folds():
+    measures = depth.measure(depth.wide_network, np.array([1, 4]))
+    assert {name: counts.tolist() for name, counts in measures.items()} == {
+        "parameters": [7, 25],
+        "pieces": [2, 9],
+        "wrong": [0, 4],
+    }
 
 
 @pytest.mark.parametrize("folds", [2, 3, 4])

@@ -1,5 +1,6 @@
 """Question (a): what depth buys over width, on networks that are built exactly rather than trained."""
 
+from collections.abc import Callable
 from math import comb, prod
 
 import numpy as np
@@ -24,6 +25,13 @@ def wide_network(folds: int) -> Network:
     return [(np.ones((len(kinks), 1)), -kinks / cells), (changes[None], np.array([level]))]
 
 
+def measure(build: Callable[[int], Network], folds: np.ndarray) -> dict[str, np.ndarray]:
+    """Parameters, linear pieces and wrong points of the networks built for each number of folds."""
+    counts = {"parameters": lambda network, _: sum(weights.size + biases.size for weights, biases in network)}
+    counts |= {"pieces": pieces, "wrong": wrong_points}
+    return {name: np.array([count(build(k), k) for k in folds]) for name, count in counts.items()}
+
+
 def evaluate(network: Network, x: np.ndarray) -> np.ndarray:
     """Outputs (n,) of a ReLU network for inputs x (n,)."""
     state = x[None]
@@ -46,19 +54,18 @@ def wrong_points(network: Network, folds: int) -> int:
 
 
 def least_wrong(folds: int) -> int:
-    """Fewest wrong points that any one-layer network of 2 * folds ReLU units can have.
+    """Fewest wrong points of any one-layer network of 2 * folds ReLU units.
 
     n units make at most n + 1 pieces, each crosses 1/2 at most once: at most n + 2 runs on one side.
-    A run of m points, whose targets alternate, has at least floor(m / 2) of them wrong.
+    A run of m points, whose targets alternate, has at least floor(m / 2) wrong.
     """
     return max(2 ** (folds - 1) - folds, 0)
 
 
 def regions(widths: tuple[int, ...], inputs: int) -> int:
-    """Most linear regions of one ReLU layer; for several, a number that suitable weights are sure to reach.
+    """Most linear regions of one ReLU layer; for several, a number that some weights reach (Montufar, 2014).
 
-    The product of floor(n / inputs)^inputs over all layers but the last, times the sum of C(n_last, j) for
-    j = 0 to inputs (Montufar et al., 2014).
+    Product of floor(n / inputs)^inputs over the layers but the last, times sum of C(n_last, j), j <= inputs.
     """
     folded = prod((width // inputs) ** inputs for width in widths[:-1])
     return folded * sum(comb(widths[-1], j) for j in range(inputs + 1))

@@ -24,14 +24,8 @@ class Setting:
     skip: bool = False
 
 
-PLAIN = (
-    Setting("ReLU, 4/n", gain=4.0),
-    Setting("ReLU, 2/n (He)"),
-    Setting("tanh, 1/n (Glorot)", "tanh", 1.0),
-    Setting("ReLU, 1/n", gain=1.0),
-    Setting("tanh, 1/(4n)", "tanh", 0.25),
-    Setting("sigmoid, 1/n", "sigmoid", 1.0),
-)
+GAINS = {"sigmoid": (1, 16), "tanh": (0.25, 1), "ReLU": (1, 2, 4)}
+PLAIN = tuple(Setting(f"{kind}, {gain}/n", kind.lower(), gain) for kind in GAINS for gain in GAINS[kind])
 REMEDIES = (
     Setting("skips", gain=1.0, skip=True),
     Setting("batch norm", gain=1.0, norm=True),
@@ -95,9 +89,9 @@ def draw_gradients(axes: Axes, curves: dict[str, np.ndarray], title: str) -> Non
 
 def draw_losses(axes: Axes, plain: dict[int, float], skips: dict[int, float]) -> None:
     """Draw training losses by number of hidden layers, without and with skips."""
-    for losses, marker, label in ((plain, "s", "plain"), (skips, "o", "with skips")):
+    for losses, marker, label, shift in ((plain, "s", "plain", (-9, -3)), (skips, "o", "with skips", (0, 8))):
         axes.plot(losses.keys(), losses.values(), marker=marker)
-        axes.annotate(label, [*losses.items()][-1], (0, 8), textcoords="offset points", ha="right")
+        axes.annotate(label, [*losses.items()][-1], shift, textcoords="offset points", ha="right")
     axes.set(xlabel="hidden layers", ylabel="training loss (nats)", xticks=[*plain], ylim=(0, None))
 
 
