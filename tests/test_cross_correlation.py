@@ -1,0 +1,338 @@
+"""cross_corr_2d: its values, errors, accuracy, derivatives and working memory."""
+
+import weakref
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.autograd import gradcheck, gradgradcheck
+from torch.nn.functional import conv2d
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import helpers.cross_correlation as module
+from helpers.cross_correlation import METHODS, cross_corr_2d
+
+# torch's own forward mode compiles its decompositions with what torch itself has deprecated
+torch_deprecates_itself = pytest.mark.filterwarnings(
+    "ignore:`torch.jit.script` is deprecated:DeprecationWarning"
+)
+INTEGERS = ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", ">i4", ">u2"]
+FLOATS = ["f2", "f4", "f8", "c8", "c16", ">f8"]
+# float, half and double sums of up to 60 products of numbers below 4, in units of the largest such sum
+ROUNDING = {"f2": 2e-3, "f4": 1e-5, "c8": 1e-5, "f8": 1e-13, "c16": 1e-13, ">f8": 1e-13}
+
+
+def double_loop(X, K):
+    """The definition, in the dtype of X and K."""
+    (H, W), (h, w) = X.shape, K.shape
+    Y = np.zeros((H - h + 1, W - w + 1), np.result_type(X, K))
+    for i in range(Y.shape[0]):
+        for j in range(Y.shape[1]):
+            for u in range(h):
+                for v in range(w):
+                    Y[i, j] += X[i + u, j + v] * K[u, v]
+    return Y
+
+
+def random(shape, dtype="f8", seed=0):
+    rng = np.random.default_rng(seed)
+    dtype = np.dtype(dtype)
+    if dtype.kind in "iu":
+        return rng.integers(np.iinfo(dtype).min, np.iinfo(dtype).max, shape, dtype.newbyteorder("=")).astype(
+            dtype
+        )
+    values = rng.standard_normal(shape)
+    return (values + 1j * rng.standard_normal(shape) if dtype.kind == "c" else values).astype(dtype)
+
+
+def tensor(shape, dtype=torch.float64, seed=0):
+    return torch.from_numpy(random(shape, seed=seed)).to(dtype)
+
+
+@st.composite
+def layouts(draw, shape, dtype):
+    """A random array of this shape whose memory is reversed, transposed, spread, offset or read-only."""
+    spread = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    start = draw(st.integers(0, 3))
+    big = random(
+        (start + shape[0] * spread[0], start + shape[1] * spread[1]), dtype, draw(st.integers(0, 99))
+    )
+    if draw(st.booleans()):
+        big = np.asfortranarray(big)
+    array = big[start :: spread[0], start :: spread[1]][: shape[0], : shape[1]]
+    array = array[:: draw(st.sampled_from([1, -1])), :: draw(st.sampled_from([1, -1]))]
+    array.flags.writeable = draw(st.booleans())
+    return array
+
+
+@st.composite
+def pairs(draw, dtypes):
+    dtype = draw(st.sampled_from(dtypes))
+    h, w, R, C = (draw(st.integers(1, top)) for top in (6, 7, 9, 8))
+    return draw(layouts((h + R - 1, w + C - 1), dtype)), draw(layouts((h, w), dtype))
+
+
+@given(pairs(INTEGERS), st.sampled_from(METHODS))
+def test_integers_equal_the_double_loop_and_wrap(pair, method):
+    X, K = pair
+    with np.errstate(over="ignore"):
+        expected = double_loop(X, K)
+    Y = cross_corr_2d(X, K, method=method)
+    assert Y.dtype == X.dtype.newbyteorder("=")
+    np.testing.assert_array_equal(Y, expected)
+
+
+@given(pairs(FLOATS), st.sampled_from(METHODS))
+def test_floats_agree_with_the_double_loop(pair, method):
+    X, K = pair
+    before = X.copy(), K.copy()
+    wider = "c16" if X.dtype.kind == "c" else "f8"
+    Y = cross_corr_2d(X, K, method=method)
+    assert isinstance(Y, np.ndarray)
+    assert Y.dtype == X.dtype.newbyteorder("=")
+    sums = double_loop(abs(X.astype(wider)), abs(K.astype(wider)))
+    assert np.all(
+        abs(Y - double_loop(X.astype(wider), K.astype(wider))) <= ROUNDING[X.dtype.str.lstrip("<|")] * sums
+    )
+    np.testing.assert_array_equal(X, before[0])
+    np.testing.assert_array_equal(K, before[1])
+
+
+@pytest.mark.parametrize(
+    "way", ["_shifted_sums", "_window_sums", "_window_matrix", "_banded_product", "_tile_spectra"]
+)
+@pytest.mark.parametrize(
+    "shape", [(40, 53, 5, 7), (9, 70, 9, 3), (31, 20, 2, 20), (50, 41, 47, 39), (7, 80, 1, 31)]
+)
+def test_every_way_to_the_values_agrees_with_torch(way, shape):
+    H, W, h, w = shape
+    storage = tensor((H + 3, W), seed=1)
+    X, K = storage[3:], tensor((h, w), seed=2)  # an offset into the storage
+    Y = getattr(module, way)(X, K, (64, 128) if way == "_tile_spectra" else 3)
+    sums = conv2d(X.abs()[None, None], K.abs()[None, None])[0, 0]
+    error = (Y - conv2d(X[None, None], K[None, None])[0, 0]).abs() / sums
+    assert error.max() < 1e-14  # some dozens of roundings of 1e-16 on either side
+
+
+def test_published_values():
+    X = np.array([[0, 5, 8], [2, -1, 4], [4, 3, 7]])
+    assert cross_corr_2d(X, np.array([[5, -1], [3, 1]])).tolist() == [[0, 18], [26, 7]]
+    assert cross_corr_2d(np.arange(9).reshape(3, 3), np.array([[0, 1], [2, 3]])).tolist() == [
+        [19, 25],
+        [37, 43],
+    ]
+
+
+@pytest.mark.parametrize("dtypes", [("i4", "f4"), ("u1", "i1"), ("f4", "c16"), ("f2", "f8"), ("u1", "f2")])
+def test_result_has_the_dtype_that_torch_promotes_to(dtypes):
+    X, K = np.ones((4, 5), dtypes[0]), np.ones((2, 3), dtypes[1])
+    expected = torch.result_type(torch.from_numpy(X), torch.from_numpy(K))
+    assert torch.from_numpy(cross_corr_2d(X, K)).dtype == expected
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_accumulates_in_single(dtype):
+    X, K = torch.ones(70, 81, dtype=dtype), torch.ones(61, 67, dtype=dtype)
+    X[0, 0] = 64  # in half precision a running sum of ones stops at 2048, in bfloat16 at 256
+    assert cross_corr_2d(X, K).dtype == dtype
+    for method in METHODS:
+        assert cross_corr_2d(X, K, method=method)[1, 1] == torch.tensor(61 * 67).to(dtype)
+
+
+def test_views_of_torch_are_read_as_they_stand():
+    Z, K = (
+        torch.complex(tensor((7, 9)), tensor((7, 9), seed=1)),
+        torch.complex(tensor((2, 3)), tensor((2, 3), seed=2)),
+    )
+    expected = double_loop(Z.numpy().conj(), K.numpy().conj())
+    np.testing.assert_allclose(cross_corr_2d(Z.conj(), K.conj()), expected, rtol=1e-13)
+    negative = Z.conj().imag  # a view whose sign torch keeps as a flag
+    np.testing.assert_allclose(
+        cross_corr_2d(negative, K.real), double_loop(-Z.imag.numpy(), K.real.numpy()), atol=1e-13
+    )
+    row = tensor((1, 9)).expand(6, 9)
+    np.testing.assert_allclose(
+        cross_corr_2d(row, K.real), double_loop(row.numpy(), K.real.numpy()), atol=1e-13
+    )
+
+
+ONE = np.ones((2, 3))
+
+
+@pytest.mark.parametrize(
+    ("X", "K", "options", "error", "words"),
+    [
+        (np.ones(3), ONE, {}, ValueError, r"X must be 2-D.*\(3,\)"),
+        (ONE, np.ones((1, 1, 1)), {}, ValueError, r"K must be 2-D.*\(1, 1, 1\)"),
+        (np.ones((0, 3)), ONE, {}, ValueError, r"X .*not empty.*\(0, 3\)"),
+        (ONE, np.ones((2, 0)), {}, ValueError, r"K .*not empty.*\(2, 0\)"),
+        (ONE, np.ones((3, 1)), {}, ValueError, r"\(3, 1\) is larger than X of shape \(2, 3\)"),
+        (ONE, np.ones((1, 4)), {}, ValueError, r"\(1, 4\) is larger than X of shape \(2, 3\)"),
+        (ONE, ONE, {"method": "fast"}, ValueError, "method must be one of auto, direct, fft, got 'fast'"),
+        (ONE, ONE, {"method": None}, ValueError, "got None"),
+        ([[1.0]], ONE, {}, TypeError, "X must be a NumPy array or a torch tensor, got list"),
+        (ONE, torch.ones(2, 3), {}, TypeError, "one kind"),
+        (ONE > 0, ONE, {}, TypeError, "X has dtype torch.bool"),
+        (ONE, ONE > 0, {}, TypeError, "K has dtype torch.bool"),
+        (ONE.astype(np.longdouble), ONE, {}, TypeError, "X has dtype"),
+        (ONE.astype(object), ONE, {}, TypeError, "X has dtype object"),
+        (
+            ONE.astype("u2"),
+            ONE.astype("i8"),
+            {},
+            TypeError,
+            "no common dtype for X of torch.uint16 and K of torch.int64",
+        ),
+        (torch.ones(2, 3, dtype=torch.float8_e5m2), torch.ones(2, 3), {}, TypeError, "torch.float8_e5m2"),
+        (torch.ones(2, 3, device="meta"), torch.ones(2, 3), {}, TypeError, "X is on the meta device"),
+        (torch.ones(2, 3).to_sparse(), torch.ones(2, 3), {}, TypeError, "X must be a dense tensor"),
+    ],
+)
+def test_bad_arguments_get_an_error_that_names_them(X, K, options, error, words):
+    with pytest.raises(error, match=words):
+        cross_corr_2d(X, K, **options)
+
+
+def error_over_window_sums(Y, X, K):
+    windows = np.lib.stride_tricks.sliding_window_view(X.numpy().astype(np.longdouble), K.shape)
+    weights = K.numpy().astype(np.longdouble)
+    exact = np.einsum("ijuv,uv->ij", windows, weights)
+    return float((abs(Y.numpy() - exact) / np.einsum("ijuv,uv->ij", abs(windows), abs(weights))).max())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("kernel", [3, 15, 31])
+@pytest.mark.parametrize("image", ["noise", "positive", "half a million times brighter", "smooth"])
+def test_error_is_at_most_four_times_that_of_conv2d(dtype, kernel, image):
+    X, K = tensor((73, 90), seed=kernel), tensor((kernel, kernel), seed=1)
+    if image == "positive":
+        X, K = X.abs(), K.abs()
+    if image == "half a million times brighter":
+        X[:, 45:] *= 1e6
+    if image == "smooth":
+        X, K = (
+            1 + torch.linspace(0, 1, 73, dtype=X.dtype)[:, None] * torch.linspace(2, 3, 90, dtype=X.dtype),
+            K.abs(),
+        )
+    X, K = X.to(dtype), K.to(dtype)
+    bound = 4 * error_over_window_sums(conv2d(X[None, None], K[None, None])[0, 0], X, K)
+    for method in METHODS:
+        assert error_over_window_sums(cross_corr_2d(X, K, method=method), X, K) <= bound
+
+
+def test_windows_of_zeros_stay_zero_in_a_transform():
+    X = tensor((90, 81), torch.float32)
+    X[20:70, 20:70] = 0
+    assert torch.all(cross_corr_2d(X, tensor((15, 15), torch.float32), method="fft")[20:56, 20:56] == 0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kernel", [(1, 1), (3, 2), (15, 13), (40, 37)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_nan_and_infinity_reach_only_the_windows_that_hold_them(method, kernel, dtype):
+    X, K = tensor((77, 64), dtype), tensor(kernel, dtype, seed=1)
+    X[50, 41], X[3, 5], X[76, 63] = torch.nan, torch.inf, -torch.inf
+    expected = conv2d(X[None, None], K[None, None])[0, 0]
+    Y = cross_corr_2d(X, K, method=method)
+    assert torch.equal(Y.isnan(), expected.isnan())
+    assert torch.equal(Y.isposinf(), expected.isposinf())
+    assert torch.equal(Y.isneginf(), expected.isneginf())
+
+
+@torch_deprecates_itself
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+def test_derivatives_of_first_and_second_order(method, dtype):
+    X, K = tensor((5, 7), dtype), tensor((2, 3), dtype, seed=1)
+    if dtype.is_complex:
+        X, K = X * (1 + 0.5j), K * (1 - 2j)
+    inputs = X.requires_grad_(), K.requires_grad_()
+
+    def f(X, K):
+        return cross_corr_2d(X, K, method=method)
+
+    assert gradcheck(f, inputs, check_forward_ad=True)
+    assert gradgradcheck(f, inputs)
+
+
+def test_gradient_of_a_real_image_under_a_complex_kernel_is_real():
+    X, K = tensor((5, 7)).requires_grad_(), (tensor((2, 3), seed=1) * (1 + 2j)).requires_grad_()
+    assert gradcheck(cross_corr_2d, (X, K))
+
+
+def test_only_the_gradients_asked_for_are_computed(monkeypatch):
+    X, K = tensor((5, 7)), tensor((2, 3)).requires_grad_()
+    Y = cross_corr_2d(X, K)
+    shapes = []
+    values = module._values
+    monkeypatch.setattr(
+        module, "_values", lambda x, k, method: shapes.append(k.shape) or values(x, k, method)
+    )
+    Y.sum().backward()
+    assert shapes == [(4, 5)]  # the upstream gradient as kernel; nothing for X
+
+
+def test_nothing_is_recorded_without_need():
+    X, K = tensor((5, 7)), tensor((2, 3))
+    assert cross_corr_2d(X, K).grad_fn is None
+    with torch.no_grad():
+        assert not cross_corr_2d(X.requires_grad_(), K).requires_grad
+
+
+@torch_deprecates_itself
+def test_function_transforms_agree_with_conv2d():
+    def library(X, K):
+        return conv2d(X[None, None], K[None, None])[0, 0]
+
+    X, K = tensor((5, 7)), tensor((2, 3), seed=1)
+    for transform in (torch.func.jacrev, torch.func.hessian):
+        ours, theirs = (
+            transform(lambda X, K, f=f: f(X, K).square().sum(0), argnums=(0, 1))(X, K)
+            for f in (cross_corr_2d, library)
+        )
+        torch.testing.assert_close(ours, theirs)
+    _, ours = torch.func.jvp(cross_corr_2d, (X, K), (K.new_ones(5, 7), K.sin()))
+    torch.testing.assert_close(ours, library(torch.ones_like(X), K) + library(X, K.sin()))
+
+
+def test_vmap_over_either_argument_and_nested():
+    Xs, Ks = tensor((4, 5, 7)), tensor((2, 3, 6), seed=1)
+    over_both = torch.vmap(torch.vmap(cross_corr_2d, (None, 2)), (0, None))(Xs, Ks)
+    for n, X in enumerate(Xs):
+        for m, K in enumerate(Ks.unbind(2)):
+            assert torch.equal(over_both[n, m], cross_corr_2d(X, K))
+
+
+class Allocations(TorchDispatchMode):
+    """The most bytes that tensors made inside held at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.living, self.most = [], 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for made in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(made, torch.Tensor):
+                self.living.append(weakref.ref(made))
+        self.living = [reference for reference in self.living if reference() is not None]
+        storages = [reference().untyped_storage() for reference in self.living]
+        held = {storage.data_ptr(): storage.nbytes() for storage in storages}
+        self.most = max(self.most, sum(held.values()))
+        return result
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [16, 64, 256])
+@pytest.mark.parametrize("kernel", [1, 3, 5, 7, 11, 15, 31, 63])
+def test_working_memory_is_at_most_eight_times_inputs_and_output(dtype, size, kernel):
+    if kernel > size:
+        kernel = size // 2
+    X, K = tensor((size, size), dtype), tensor((kernel, kernel), dtype, seed=1)
+    with Allocations() as allocations:
+        Y = cross_corr_2d(X, K)
+    inputs_and_output = sum(array.untyped_storage().nbytes() for array in (X, K, Y))
+    given = X.untyped_storage().nbytes() + K.untyped_storage().nbytes()
+    assert allocations.most <= 8 * inputs_and_output + given + Y.untyped_storage().nbytes()
