@@ -82,28 +82,30 @@ class Slopes:
     def search(self, i: int) -> tuple[float, float, float]:
         """The slope in element i, its estimated error, and the part of that which is float64 rounding.
 
-        Where steps below the element's size drown in rounding, as in 1 + x at x = 1e-9, larger ones refine what
-        they found. The first step is no simple fraction of x, at which a periodic function would mislead.
+        Where steps below the element's size drown in rounding, as in 1 + x at x = 1e-9, larger ones refine
+        what they found. The first is no simple fraction of x, at which a periodic function would mislead.
         """
-        slope, error, noise = self._table(i, 0.2357 * self.largest[i])
+        slope, error, noise = self._table(i, 0.2357 * self.largest[i], 1e-9 * self.smallest[i])
         for growth in (2.0**10, 2.0**20, 2.0**30):
             if error <= 1e-8 * abs(slope):
                 break
-            finer, less, rest = self._table(i, growth * 0.2357 * self.largest[i])
-            if less < min(error, 1e-3 * abs(finer)) and not abs(finer - slope) > 10 * error:
-                slope, error, noise = finer, less, rest
+            start = growth * 0.2357 * self.largest[i]
+            finer, less, _ = self._table(i, start, 2.0**-14 * start)
+            less = max(less, abs(finer - slope))
+            if less < min(error / 3, 1e-3 * abs(finer)):
+                slope, error, noise = finer, less, min(noise, less)
         return slope, error, noise
 
-    def _table(self, i: int, step: float) -> tuple[float, float, float]:
+    def _table(self, i: int, step: float, last: float) -> tuple[float, float, float]:
         """Ridders' table: every entry removes one more even power of the step from those before it.
 
-        It ends where a smaller step only adds noise, unless a tiny step sees another slope: then the steps were
-        still too wide for f, and a later entry that is sure of itself replaces what they gave.
+        It ends where a smaller step only adds noise, unless a tiny step sees another slope: then the steps
+        were still too wide for f, and a later entry that is sure of itself replaces what they gave.
         """
         best, row, touched = (np.nan, np.inf, np.inf), [], np.zeros(self.base.shape, dtype=bool)
         tiny = 1e-8 * self.largest[i]
         glimpse, blur = self.at(i, tiny), 10 * self.noise(self.rounding, tiny)
-        while step > 1e-9 * self.smallest[i]:
+        while step > last:
             above, below, width = self.ends(i, step)
             touched |= above != below
             noise = self.rounding + EPSILON * (np.abs(above) + np.abs(below))
@@ -121,19 +123,19 @@ class Slopes:
         return best
 
     def noise(self, rounding: np.ndarray, step: float | np.ndarray) -> float | np.ndarray:
-        """The error of a central difference whose outputs have these rounding errors, taken as independent."""
+        """The error of a central difference of outputs with these rounding errors, taken as independent."""
         return np.hypot.reduce(rounding * self.upstream, axis=None) / (2 * step)
 
     def has_kink(self, i: int) -> bool:
-        """Whether the two sides' slopes differ as much at 1/100 of the step, where a bend would fade."""
-        jumps = []
+        """Whether the slopes to either side differ and stay what they are at a hundredth of the step."""
+        sides = []
         for step in (1e-4 * self.usual[i], 1e-6 * self.usual[i]):
             above, below, width = self.ends(i, step)
-            right, left = (
-                np.vdot(rise, self.upstream) / width for rise in (above - self.base, self.base - below)
+            sides.append(
+                [2 * np.vdot(rise, self.upstream) / width for rise in (above - self.base, self.base - below)]
             )
-            jumps.append(abs(right - left))
-        return bool(jumps[1] > max(0.5 * jumps[0], 1e-3 * (abs(left) + abs(right))))
+        jump, change = abs(np.diff(sides[1])[0]), np.abs(np.subtract(*sides)).sum()
+        return bool(jump > 10 * change and jump > 1e-3 * np.abs(sides).max())
 
 
 def is_array(x: object) -> bool:
@@ -162,7 +164,7 @@ def to_numpy(x: Array) -> np.ndarray:
 
 def like(example: Array, values: np.ndarray, *, keep_grad: bool = False) -> Array:
     """The values as the kind of array that the example is, in its shape, on its device."""
-    values = values.reshape(tuple(example.shape))
+    values = np.asarray(values).reshape(tuple(example.shape))
     if not isinstance(example, torch.Tensor):
         return values
     return torch.from_numpy(values).to(example.device).requires_grad_(keep_grad and example.requires_grad)

@@ -1,0 +1,887 @@
+"""The gradient check passes what is right at every scale, and refuses each planted fault by its name."""
+
+import copy
+import re
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from helpers.batch_norm import spatial_batchnorm_backward, spatial_batchnorm_forward
+from helpers.central_differences import Slopes
+from helpers.cross_correlation import cross_corr_2d
+from helpers.gradient_check import (
+    GradientReport,
+    check_autograd,
+    check_gradients,
+    numerical_gradient,
+    relative_error,
+)
+
+SHAPE = (2, 3, 5, 7)
+AXES = (0, 2, 3)
+KINDS = pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
+
+
+# ---- reference pairs ---------------------------------------------------------------------------------------
+
+
+def normalize(x, gamma, beta):
+    centered = x - x.mean(AXES, keepdims=True)
+    inverse = 1 / np.sqrt((centered**2).mean(AXES, keepdims=True) + 1e-5)
+    x_hat = centered * inverse
+    column = (slice(None), None, None)
+    return gamma[column] * x_hat + beta[column], (x_hat, inverse, gamma)
+
+
+def normalize_backward(dout, cache, *, mean=1.0, variance=1.0, less=0, gammas=1, over=AXES):
+    """The right gradients; each option plants a slip."""
+    x_hat, inverse, gamma = cache
+    m = dout.size / dout.shape[1] - less
+    dx = dout - mean * dout.sum(over, keepdims=True) / m
+    dx = dx - variance * x_hat * (dout * x_hat).sum(over, keepdims=True) / m
+    return gamma[:, None, None] ** gammas * inverse * dx, (dout * x_hat).sum(AXES), dout.sum(AXES)
+
+
+def batch_norm_inputs(seed=1):
+    rng = np.random.default_rng(seed)
+    return [rng.normal(size=SHAPE), rng.normal(size=3), rng.normal(size=3)]
+
+
+def affine(x, w, b):
+    return x @ w.T + b, (x, w)
+
+
+def affine_backward(dout, cache):
+    x, w = cache
+    return dout @ w, dout.T @ x, dout.sum(0)
+
+
+def affine_inputs(seed=2):
+    rng = np.random.default_rng(seed)
+    return [rng.normal(size=(5, 4)), rng.normal(size=(3, 4)), rng.normal(size=3)]
+
+
+def softmax(x):
+    y = np.exp(x - x.max(1, keepdims=True))
+    y /= y.sum(1, keepdims=True)
+    return y, y
+
+
+def softmax_backward(dout, y):
+    return y * (dout - (dout * y).sum(1, keepdims=True))
+
+
+def elementwise(f, slope):
+    return lambda x: (f(x), x), lambda dout, x: dout * slope(x)
+
+
+square, square_backward = elementwise(np.square, lambda x: 2 * x)
+
+
+def spoiled(k, spoil):
+    """normalize_backward with a change to its k-th gradient."""
+
+    def backward(dout, cache):
+        gradients = list(normalize_backward(dout, cache))
+        gradients[k] = spoil(gradients[k])
+        return tuple(gradients)
+
+    return backward
+
+
+def fault_of(report):
+    """The one fault of a report."""
+    assert not report
+    assert len(report.faults) == 1, report
+    return report.faults[0]
+
+
+def assert_names(report, name, index, analytic, numerical):
+    """The report names the input, its worst element and both values there."""
+    fault = fault_of(report)
+    assert fault.startswith(f"{name}: at {index} "), fault
+    printed = re.search(r"backward gives (\S+), central differences give ([^\s,:;]+)", fault)
+    np.testing.assert_allclose(
+        [float(v) for v in printed.groups()], [analytic, numerical], rtol=5e-6
+    )  # six digits
+
+
+# ---- relative_error ----------------------------------------------------------------------------------------
+
+
+def test_relative_error_is_the_largest_elementwise_one():
+    assert relative_error(np.array([1.0, 2.0, -4.0]), np.array([1.0, 3.0, -4.0])) == pytest.approx(
+        0.2, rel=1e-15
+    )
+
+
+def test_relative_error_measures_values_below_the_floor_against_the_floor():
+    assert relative_error(np.array([1e-15]), np.array([0.0])) == pytest.approx(1e-3, rel=1e-12)
+    assert relative_error(np.array([1e-9]), np.array([1.1e-9])) == pytest.approx(0.1 / 2.1, rel=1e-6)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("other", [0.0, np.nan, np.inf])
+def test_relative_error_is_infinite_where_a_value_is_not_finite(bad, other):
+    assert relative_error(np.array([1.0, bad]), np.array([1.0, other])) == np.inf
+    assert relative_error(np.array([1.0, other]), np.array([1.0, bad])) == np.inf
+
+
+def test_relative_error_of_the_largest_floats_does_not_overflow():
+    assert relative_error(np.array([1.7e308]), np.array([-1.7e308])) == 1.0
+
+
+def test_relative_error_of_nothing_is_zero():
+    assert relative_error(np.empty((0, 3)), np.empty((0, 3))) == 0.0
+
+
+def test_relative_error_takes_numpy_torch_integers_and_complex_numbers():
+    assert relative_error(np.array([1, 3]), torch.tensor([1.0, 1.0], dtype=torch.bfloat16)) == 0.5
+    assert relative_error(np.array(1 + 1j), torch.tensor(1 - 1j)) == pytest.approx(1 / np.sqrt(2), rel=1e-12)
+
+
+def test_relative_error_refuses_shapes_that_would_broadcast():
+    with pytest.raises(ValueError, match=re.escape("(3, 1) and (3,)")):
+        relative_error(np.ones((3, 1)), np.ones(3))
+
+
+# ---- numerical_gradient ------------------------------------------------------------------------------------
+
+TRUTHS = {
+    "exp": (np.exp, np.exp, np.linspace(-3, 5, 9)),
+    "1/x": (lambda x: 1 / x, lambda x: -1 / x**2, np.array([1e-3, -0.01, 0.1, 1.0, 100.0])),
+    "sqrt near 0.01": (np.sqrt, lambda x: 0.5 / np.sqrt(x), np.array([0.009, 0.01, 0.011, 4.0])),
+    "x^3 at 1e4": (lambda x: x**3, lambda x: 3 * x**2, np.array([1e4, -2e4, 1.0])),
+    "sin at 1e-4": (np.sin, np.cos, np.array([1e-4, -2e-4, 1.0])),
+    "sin far out": (
+        np.sin,
+        np.cos,
+        np.array([224 * np.pi + 0.1, 1e6]),
+    ),  # steps of whole periods would mislead
+    "tanh(20 x)": (
+        lambda x: np.tanh(20 * x),
+        lambda x: 20 / np.cosh(20 * x) ** 2,
+        np.array([-0.3, -0.1, 0.0, 1e-3, 0.05, 0.2, 0.3]),
+    ),
+    "log": (np.log, lambda x: 1 / x, np.array([1e-8, 1e-3, 1.0, 1e5])),
+    "exp near overflow": (np.exp, np.exp, np.array([-300.0, 0.0, 700.0])),
+    "1 + x": (lambda x: 1 + x, np.ones_like, np.array([1e-9, -2e-9])),
+}
+
+
+@pytest.mark.parametrize("name", TRUTHS)
+def test_numerical_gradient_agrees_with_the_truth_to_one_in_a_billion(name):
+    f, slope, x = TRUTHS[name]
+    np.testing.assert_allclose(numerical_gradient(f, x), slope(x), rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("name", TRUTHS)
+def test_each_element_alone_agrees_as_well(name):
+    f, slope, x = TRUTHS[name]
+    alone = [numerical_gradient(f, np.array(value)) for value in x]
+    np.testing.assert_allclose(alone, slope(x), rtol=1e-9, atol=0)
+
+
+def test_estimated_errors_cover_the_true_ones():
+    for f, slope, x in TRUTHS.values():
+        with np.errstate(all="ignore"):
+            slopes = Slopes(f, x, None)
+            found = np.array([slopes.search(i)[:2] for i in range(x.size)])
+        assert np.all(np.abs(found[:, 0] - slope(x)) <= 3 * found[:, 1])
+
+
+def test_upstream_weighs_the_outputs():
+    x, w = np.random.default_rng(3).normal(size=(2, 4))
+    np.testing.assert_allclose(numerical_gradient(np.sin, x, w), np.cos(x) * w, rtol=1e-9)
+
+
+def test_a_fixed_step_is_extrapolated_once():
+    gradient = numerical_gradient(lambda x: x**3 + x**5, np.array([0.0]), step=0.1)
+    np.testing.assert_allclose(gradient, -4 * 0.1**4 / 16, rtol=1e-9)  # h^2 is gone, -h^4 / 4 of x^5 is left
+
+
+@KINDS
+def test_numerical_gradient_keeps_kind_and_shape_and_never_changes_x(kind):
+    x = kind(np.arange(1.0, 13.0).reshape(3, 4))[:, ::2]
+    before = copy.deepcopy(x)
+
+    def mutating(array):
+        array *= array
+        return array.sum()
+
+    gradient = numerical_gradient(mutating, x)
+    assert type(gradient) is type(x)
+    np.testing.assert_allclose(gradient, 2 * before, rtol=1e-12)
+    assert np.array_equal(x, before)
+
+
+def test_every_evaluation_gets_memory_of_its_own():
+    seen = []
+    numerical_gradient(lambda x: seen.append(x) or x.sum(), np.ones(3))
+    assert len({array.ctypes.data for array in seen}) == len(seen)
+
+
+def test_f_may_return_the_same_memory_each_time():
+    out = np.empty(3)
+    np.testing.assert_allclose(numerical_gradient(lambda x: np.exp(x, out=out), np.zeros(3)), 1, rtol=1e-12)
+
+
+@KINDS
+@pytest.mark.parametrize("shape", [(), (0,), (2, 0, 3), (1,)])
+def test_numerical_gradient_takes_scalars_and_empty_arrays(kind, shape):
+    gradient = numerical_gradient(lambda x: (x**2).sum(), kind(np.ones(shape)))
+    np.testing.assert_allclose(gradient, np.full(shape, 2.0), rtol=1e-12)
+
+
+def test_a_function_that_refuses_to_leave_its_domain_can_still_be_differentiated():
+    def strict(x):
+        if (x <= 0).any():
+            raise ValueError("x must be positive")
+        return np.log(x)
+
+    np.testing.assert_allclose(numerical_gradient(strict, np.array([1e-3, 5.0])), [1e3, 0.2], rtol=1e-9)
+
+
+def test_the_gradient_is_nan_where_f_is_not_defined():
+    assert np.isnan(numerical_gradient(np.sqrt, np.array([0.0, 4.0]))).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("x", [np.ones(2, np.float32), np.ones(2, int), torch.ones(2), [1.0], 1.0, None])
+def test_numerical_gradient_refuses_x_that_is_not_a_float64_array(x):
+    with pytest.raises(TypeError, match="x must be a float64 array"):
+        numerical_gradient(lambda x: x, x)
+
+
+def test_numerical_gradient_refuses_an_upstream_that_does_not_fit():
+    with pytest.raises(ValueError, match=re.escape("(1,), but f(x) has (2,)")):
+        numerical_gradient(lambda x: x, np.ones(2), np.ones(1))
+
+
+def test_numerical_gradient_refuses_complex_results():
+    with pytest.raises(TypeError, match="complex"):
+        numerical_gradient(lambda x: x + 1j, np.ones(2))
+
+
+# ---- right pairs -------------------------------------------------------------------------------------------
+
+SCALES = [1e-9, 1e-6, 1e-3, 1.0, 1e3, 1e6]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_right_batch_norm_passes_at_every_scale(scale):
+    x, gamma, beta = batch_norm_inputs()
+    for inputs in (
+        [scale * x, gamma, beta],
+        [x + scale, gamma, beta],
+        [scale * x, scale * gamma, scale * beta],
+    ):
+        check_gradients(normalize, normalize_backward, inputs).raise_if_failed()
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_right_batch_norm_passes_whatever_the_size_of_gamma_or_beta(scale):
+    x, gamma, beta = (array[:, :, :2] if array.ndim == 4 else array for array in batch_norm_inputs())
+    check_gradients(normalize, normalize_backward, [x, scale * gamma, beta]).raise_if_failed()
+    check_gradients(normalize, normalize_backward, [x, gamma, scale * beta]).raise_if_failed()
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_right_affine_layer_passes_at_every_scale(scale):
+    x, w, b = affine_inputs()
+    for inputs in (
+        [scale * x, w, b],
+        [x, scale * w, b],
+        [x, w, scale * b],
+        [scale * x, scale * w, scale * b],
+    ):
+        check_gradients(affine, affine_backward, inputs).raise_if_failed()
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e-6, 1e-3, 1.0])
+def test_right_softmax_passes_at_small_scales(scale):
+    x = scale * np.random.default_rng(4).normal(size=(3, 5))
+    check_gradients(softmax, softmax_backward, [x]).raise_if_failed()
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", ["square", "reciprocal", "sqrt", "log", "sin", "relu", "offset"])
+def test_right_elementwise_functions_pass_at_every_scale(name, scale):
+    x = scale * np.random.default_rng(5).uniform(0.01, 2, size=(4, 5))
+    signed = x * np.where(np.arange(20).reshape(4, 5) % 2, 1, -1)
+    f, slope, x = {
+        "square": (np.square, lambda x: 2 * x, signed),
+        "reciprocal": (lambda x: 1 / x, lambda x: -1 / x**2, signed),
+        "sqrt": (np.sqrt, lambda x: 0.5 / np.sqrt(x), x),
+        "log": (np.log, lambda x: 1 / x, x),
+        "sin": (np.sin, np.cos, signed),
+        "relu": (lambda x: np.maximum(x, 0), lambda x: 1.0 * (x > 0), signed),
+        "offset": (lambda x: scale + np.sin(x), np.cos, signed / scale),
+    }[name]
+    check_gradients(*elementwise(f, slope), [x]).raise_if_failed()
+
+
+def test_elements_of_every_size_pass_in_one_array():
+    rng = np.random.default_rng(6)
+    x = 10.0 ** rng.uniform(-9, 6, size=30) * rng.choice([-1, 1], size=30)
+    check_gradients(square, square_backward, [x]).raise_if_failed()
+
+
+def test_zeros_pass_among_the_inputs():
+    x, w, b = affine_inputs()
+    check_gradients(affine, affine_backward, [x * (x > 0), w, 0 * b]).raise_if_failed()
+
+
+@KINDS
+@pytest.mark.parametrize("mode", ["train", "test"])
+def test_the_project_batch_norm_passes(kind, mode):
+    parameters = {"mode": mode, "running_mean": kind(np.full(3, 0.1)), "running_var": kind(np.full(3, 0.7))}
+
+    def forward(x, gamma, beta):
+        return spatial_batchnorm_forward(x, gamma, beta, parameters)
+
+    inputs = [kind(array) for array in batch_norm_inputs()]
+    check_gradients(forward, spatial_batchnorm_backward, inputs).raise_if_failed()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_seed_passes(seed):
+    check_gradients(normalize, normalize_backward, batch_norm_inputs(), seed=seed).raise_if_failed()
+
+
+def test_the_same_array_may_be_given_twice():
+    x = np.arange(1.0, 5.0)
+    check_gradients(lambda a, b: (a * b, (a, b)), lambda d, c: (d * c[1], d * c[0]), [x, x]).raise_if_failed()
+
+
+@KINDS
+def test_scalar_inputs_and_outputs_pass(kind):
+    pair = (lambda x: (x**3, x)), (lambda dout, x: dout * 3 * x**2)
+    check_gradients(*pair, [kind(np.array(0.7))]).raise_if_failed()
+
+
+def test_inputs_need_not_be_contiguous():
+    x, w, b = affine_inputs()
+    check_gradients(affine, affine_backward, [np.asfortranarray(x)[::-1], w[::-1], b[::-1]]).raise_if_failed()
+
+
+# ---- the report --------------------------------------------------------------------------------------------
+
+
+def test_a_passing_report_is_true_and_prints_no_rounding_error():
+    report = check_gradients(normalize, normalize_backward, batch_norm_inputs())
+    assert report
+    expected = [
+        "x: (2, 3, 5, 7) agrees within 1e-07",
+        "gamma: (3,) agrees within 1e-07",
+        "beta: (3,) agrees within 1e-07",
+    ]
+    assert str(report) == repr(report) == "\n".join(expected)
+
+
+def test_a_report_gives_the_largest_error_of_each_input_and_where_it_is():
+    report = check_gradients(normalize, normalize_backward, batch_norm_inputs())
+    assert [agreement.name for agreement in report.agreements] == ["x", "gamma", "beta"]
+    for agreement in report.agreements:
+        assert 0 <= agreement.error <= 1e-7
+        assert len(agreement.index) == len(agreement.shape)
+        assert agreement.analytic == pytest.approx(agreement.numerical, rel=1e-6)
+
+
+def test_a_report_cannot_be_changed():
+    with pytest.raises(AttributeError):
+        GradientReport(1e-7).tolerance = 1.0
+
+
+def test_a_failing_report_is_false_and_raises_with_every_fault():
+    report = check_gradients(normalize, spoiled(1, np.negative), batch_norm_inputs())
+    assert not report
+    with pytest.raises(AssertionError, match=r"FAULT in gamma: .*opposite sign"):
+        report.raise_if_failed()
+
+
+def test_the_report_of_a_failing_input_keeps_those_that_agree():
+    printed = str(check_gradients(normalize, spoiled(1, np.negative), batch_norm_inputs()))
+    assert "\nx: (2, 3, 5, 7) agrees within 1e-07\nbeta: (3,) agrees" in printed
+
+
+def test_inputs_that_forward_does_not_name_are_numbered():
+    def forward(*arrays):
+        return affine(*arrays)
+
+    report = check_gradients(forward, affine_backward, affine_inputs())
+    assert str(report).startswith("input 0: (5, 4) agrees")
+
+
+# ---- wrong values ------------------------------------------------------------------------------------------
+
+SLIPS = {
+    "missing mean": ({"mean": 0}, "the same along axes (0, 2, 3): look at a mean"),
+    "doubled mean": ({"mean": 2}, "the same along axes (0, 2, 3): look at a mean"),
+    "missing variance": ({"variance": 0}, "follows x along axes (0, 2, 3): look at a variance"),
+    "variance of the wrong sign": ({"variance": -1}, "follows x along axes (0, 2, 3): look at a variance"),
+    "m - 1 for m": ({"less": 1}, "follows x along axes (0, 2, 3): look at a variance"),
+    "sums over (0, 2)": ({"over": (0, 2)}, ""),
+    "sums over (2, 3)": ({"over": (2, 3)}, ""),
+    "sums over all axes": ({"over": (0, 1, 2, 3)}, ""),
+    "forgotten gamma": ({"gammas": 0}, "it lacks a factor gamma"),
+    "doubled gamma": ({"gammas": 2}, "one factor gamma too many"),
+}
+
+
+@pytest.mark.parametrize("slip", SLIPS)
+def test_a_slip_in_batch_norm_is_refused_and_explained(slip):
+    options, hint = SLIPS[slip]
+    report = check_gradients(normalize, partial(normalize_backward, **options), batch_norm_inputs())
+    worst = report.agreements[0]
+    assert_names(report, "x", worst.index, worst.analytic, worst.numerical)
+    assert hint in fault_of(report)
+
+
+def test_the_worst_element_and_both_values_are_named():
+    inputs = batch_norm_inputs()
+    offset = np.zeros(SHAPE)
+    offset[1, 2, 3, 4] = 0.5
+
+    def spoil(dx):
+        return dx + offset
+
+    report = check_gradients(normalize, spoiled(0, spoil), inputs)
+    worst = report.agreements[0]
+    assert worst.analytic - worst.numerical == pytest.approx(0.5, rel=1e-6)
+    assert_names(report, "x", (1, 2, 3, 4), worst.analytic, worst.numerical)
+    assert "wrong in 1 of 210" in fault_of(report)
+
+
+@pytest.mark.parametrize("k", range(3), ids=["x", "gamma", "beta"])
+@pytest.mark.parametrize(
+    ("spoil", "hint"),
+    [
+        (np.negative, "opposite sign"),
+        (lambda g: 2 * g, "it is 2 times the right one"),
+        (lambda g: g / 70, "it is 0.0142857 times the right one"),
+        (lambda g: 1.00001 * g, "it is 1.00001 times the right one"),
+        (np.zeros_like, "zero everywhere"),
+    ],
+    ids=["sign", "double", "mean for sum", "one in 1e5", "zero"],
+)
+def test_a_factor_is_refused_and_named(k, spoil, hint):
+    fault = fault_of(check_gradients(normalize, spoiled(k, spoil), batch_norm_inputs()))
+    assert fault.startswith(f"{['x', 'gamma', 'beta'][k]}: at ")
+    assert hint in fault
+
+
+def test_swapped_gradients_are_named():
+    def swapped(dout, cache):
+        dx, dgamma, dbeta = normalize_backward(dout, cache)
+        return dx, dbeta, dgamma
+
+    gamma, beta = check_gradients(normalize, swapped, batch_norm_inputs()).faults
+    assert "it is the gradient of beta: the two are swapped" in gamma
+    assert "it is the gradient of gamma: the two are swapped" in beta
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("factor", [1 + 1e-5, 1 - 1e-5, 1 + 1e-3, 0.0])
+def test_one_wrong_element_is_found_at_any_place(seed, factor):
+    inputs, place = batch_norm_inputs(seed), int(np.random.default_rng(seed).integers(210))
+
+    def spoil(dx):
+        dx.flat[place] *= factor
+        return dx
+
+    fault = fault_of(check_gradients(normalize, spoiled(0, spoil), inputs))
+    assert f"x: at {tuple(map(int, np.unravel_index(place, SHAPE)))} " in fault
+    assert "wrong in 1 of 210" in fault
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_a_relative_fault_of_one_in_1e5_is_found_among_thousands_at_every_scale(scale):
+    x = scale * np.random.default_rng(7).uniform(0.5, 2, size=(40, 60))
+
+    def backward(dout, x):
+        gradient = 2 * dout * x
+        gradient[17, 23] *= 1 + 1e-5
+        return gradient
+
+    assert "x: at (17, 23) " in fault_of(check_gradients(square, backward, [x]))
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_a_small_fault_hides_in_no_rounding(scale):
+    x, w, b = affine_inputs()
+
+    def backward(dout, cache):
+        dx, dw, db = affine_backward(dout, cache)
+        return dx, dw, db * np.array([1, 1 + 1e-5, 1])
+
+    for inputs in ([scale * x, w, b], [x, w, scale * b], [scale * x, w, scale * b]):
+        assert "b: at (1,) " in fault_of(check_gradients(affine, backward, inputs))
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_a_gradient_that_is_not_finite_is_named(wrong):
+    def spoil(dx):
+        dx[1, 0, 2, 3] = wrong
+        return dx
+
+    fault = fault_of(check_gradients(normalize, spoiled(0, spoil), batch_norm_inputs()))
+    assert fault.startswith(f"x: at (1, 0, 2, 3) backward gives {wrong:g}, ")
+    assert "the gradient is not finite" in fault
+
+
+@pytest.mark.parametrize("k", [0, 1])
+def test_a_transposed_product_is_refused(k):
+    rng = np.random.default_rng(8)
+    inputs = [rng.normal(size=(4, 4)), rng.normal(size=(4, 4))]
+
+    def backward(dout, cache):
+        gradients = [dout @ cache[1].T, cache[0].T @ dout]
+        gradients[k] = gradients[k].T
+        return tuple(gradients)
+
+    report = check_gradients(lambda a, b: (a @ b, (a, b)), backward, inputs)
+    assert fault_of(report).startswith(f"{'ab'[k]}: at ")
+
+
+def test_a_softmax_without_its_coupling_is_refused():
+    x = np.random.default_rng(9).normal(size=(3, 5))
+    assert fault_of(check_gradients(softmax, lambda dout, y: dout * y * (1 - y), [x])).startswith("x: at ")
+
+
+def test_a_kink_is_named():
+    relu = elementwise(lambda x: np.maximum(x, 0), lambda x: 1.0 * (x > 0))
+    assert "forward has a kink here" in fault_of(check_gradients(*relu, [np.array([1.0, 0.0, -1.0])]))
+
+
+def test_a_bend_is_no_kink():
+    fault = fault_of(
+        check_gradients(square, lambda dout, x: dout * (2 * x + 1e-3), [np.array([1.0, 0.0, -1.0])])
+    )
+    assert "kink" not in fault
+
+
+def test_an_edge_of_the_domain_is_named():
+    pair = elementwise(np.sqrt, np.ones_like)
+    assert "forward is not finite around this point" in fault_of(
+        check_gradients(*pair, [np.array([0.0, 4.0])])
+    )
+
+
+def test_a_forward_in_single_precision_is_named():
+    def forward(x):
+        return np.exp(x.astype(np.float32)).astype(np.float64), x
+
+    x = np.random.default_rng(10).normal(size=(4, 5))
+    fault = fault_of(check_gradients(forward, lambda dout, x: dout * np.exp(x), [x]))
+    assert "do they compute in float64 throughout?" in fault
+
+
+# ---- wrong form --------------------------------------------------------------------------------------------
+
+MALFORMED = {
+    "shape": (lambda g: g[None], "gamma: its gradient must have shape (3,), got (1, 3)"),
+    "sum over a wrong axis": (lambda g: np.ones(7), "gamma: its gradient must have shape (3,), got (7,)"),
+    "None": (lambda g: None, "gamma: its gradient is missing (None)"),
+    "dtype": (np.float32, "gamma: its gradient must be a float64 NumPy array, got float32 NumPy array"),
+    "kind": (torch.from_numpy, "gamma: its gradient must be a float64 NumPy array, got float64 torch tensor"),
+    "list": (list, "gamma: its gradient must be a float64 NumPy array, got list"),
+    "complex": (lambda g: g + 0j, "got complex128 NumPy array"),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_a_malformed_gradient_is_named(name):
+    spoil, message = MALFORMED[name]
+    assert message in fault_of(check_gradients(normalize, spoiled(1, spoil), batch_norm_inputs()))
+
+
+@pytest.mark.parametrize(
+    ("change", "got"),
+    [
+        (lambda g: g[:2], "got 2 gradients"),
+        (lambda g: (*g, g[0]), "got 4 gradients"),
+        (lambda g: None, "got NoneType"),
+        (lambda g: g[0], "got float64 NumPy array"),
+        (lambda g: dict(enumerate(g)), "got dict"),
+    ],
+)
+def test_a_wrong_number_of_gradients_is_named(change, got):
+    report = check_gradients(normalize, lambda d, c: change(normalize_backward(d, c)), batch_norm_inputs())
+    assert fault_of(report) == f"backward: must return 3 gradients (x, gamma, beta), {got}"
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (np.ones(3, np.float32), "gamma: must be a float64 array, got float32 NumPy array"),
+        (np.ones(3, int), "gamma: must be a float64 array, got int64 NumPy array"),
+        (torch.ones(3), "gamma: must be a float64 array, got float32 torch tensor"),
+        ([1.0, 1.0, 1.0], "gamma: must be a float64 array, got list"),
+        (np.ma.ones(3), "gamma: must be a float64 array, got MaskedArray"),
+        (np.array([1.0, np.nan, 1.0]), "gamma: is not finite at (1,): nan"),
+        (np.empty(0), "gamma: is empty, so the check would prove nothing"),
+    ],
+)
+def test_an_unusable_input_is_named(bad, message):
+    x, _, beta = batch_norm_inputs()
+    assert fault_of(check_gradients(normalize, normalize_backward, [x, bad, beta])) == message
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        (lambda x: (x.astype(np.float32), x), "out: must be a float64 array, got float32 NumPy array"),
+        (lambda x: (x * np.inf, x), "out: is not finite at (0,): inf"),
+        (lambda x: x, "forward: must return the pair (out, cache), got float64 NumPy array"),
+        (lambda x: ((x, x), x), "out: must be a float64 array, got tuple"),
+        (lambda x: (x, x, x), "forward: must return the pair (out, cache), got tuple"),
+    ],
+)
+def test_an_unusable_output_is_named(out, message):
+    assert fault_of(check_gradients(out, lambda dout, cache: dout, [np.ones(2)])) == message
+
+
+def test_no_inputs_prove_nothing():
+    assert "prove nothing" in fault_of(check_gradients(lambda: (np.ones(1), None), lambda d, c: (), []))
+
+
+@pytest.mark.parametrize("inputs", [np.ones(3), torch.ones(3), {"x": np.ones(3)}, "x", None])
+def test_inputs_that_are_no_sequence_raise(inputs):
+    with pytest.raises(TypeError, match="inputs must be a list or tuple"):
+        check_gradients(square, square_backward, inputs)
+
+
+@pytest.mark.parametrize("tolerance", [0, -1e-7, 1, np.nan, np.inf])
+def test_a_tolerance_that_would_pass_all_or_nothing_raises(tolerance):
+    with pytest.raises(ValueError, match="tolerance must lie between 0 and 1"):
+        check_gradients(square, square_backward, [np.ones(3)], tolerance=tolerance)
+
+
+# ---- wrong behavior ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("k", range(3), ids=["x", "gamma", "beta"])
+def test_a_backward_that_ignores_dout_is_named(k):
+    def backward(dout, cache):
+        gradients = list(normalize_backward(dout, cache))
+        gradients[k] = normalize_backward(np.arange(210.0).reshape(SHAPE), cache)[k]
+        return gradients
+
+    fault = fault_of(check_gradients(normalize, backward, batch_norm_inputs()))
+    assert fault.startswith(f"{['x', 'gamma', 'beta'][k]}: at ")
+    assert fault.endswith("; it ignores dout")
+
+
+def test_the_upstream_gradient_is_random_and_never_ones():
+    seen = []
+    check_gradients(square, lambda dout, x: seen.append(dout.copy()) or 2 * x * dout, [np.ones((4, 5))])
+    assert np.unique(np.abs(seen[0])).size == 20
+    assert set(np.sign(seen[0]).ravel()) == {-1, 1}
+
+
+@pytest.mark.parametrize(
+    "bent",
+    [
+        np.abs,
+        lambda d: np.clip(d, -2, 2),
+        lambda d: d * np.abs(d),
+        lambda d: d + 1,
+        lambda d: d / np.linalg.norm(d),
+    ],
+    ids=["abs", "clip", "square", "shift", "normalize"],
+)
+def test_a_backward_that_is_not_linear_in_dout_is_named(bent):
+    report = check_gradients(square, lambda dout, x: 2 * x * bent(dout), [np.array([1.0, 2.0, 3.0])])
+    assert "it is not linear in dout" in fault_of(report)
+
+
+def test_a_scalar_loss_that_ignores_dout_is_named():
+    report = check_gradients(lambda x: ((x**2).sum(), x), lambda dout, x: 2 * x, [np.array([1.0, 2.0])])
+    assert fault_of(report).endswith("; it ignores dout")
+
+
+@KINDS
+@pytest.mark.parametrize("name", ["dout", "x", "out"])
+def test_a_backward_that_changes_what_it_was_given_is_named(kind, name):
+    def forward(x):
+        out = x * x
+        return out, {"x": x, "out": out}
+
+    def backward(dout, cache):
+        gradient = 2 * cache["x"] * dout
+        array = dout if name == "dout" else cache[name]
+        array *= 2
+        return gradient
+
+    fault = fault_of(check_gradients(forward, backward, [kind(np.array([1.0, 2.0, 3.0]))]))
+    assert fault == f"backward: changes {name}"
+
+
+@pytest.mark.parametrize(
+    "use", [lambda c: c.pop(), lambda c: c.insert(0, 3 * c[0]) or c[1]], ids=["consumes", "scales"]
+)
+def test_a_backward_that_changes_its_cache_is_named(use):
+    report = check_gradients(lambda x: (x**2, [x]), lambda dout, c: 2 * dout * use(c), [np.array([1.0, 2.0])])
+    assert "backward changes its cache" in fault_of(report) or "backward: changes its cache" in fault_of(
+        report
+    )
+
+
+@KINDS
+def test_a_forward_that_changes_its_input_is_named_and_the_caller_keeps_his(kind):
+    def forward(x, w):
+        w *= 2
+        return x * w, (x, w)
+
+    x, w = kind(np.arange(1.0, 4.0)), kind(np.arange(2.0, 5.0))
+    report = check_gradients(forward, lambda d, c: (d * c[1], 2 * d * c[0]), [x, w])
+    assert fault_of(report) == "forward: changes w"
+    assert np.array_equal(w, kind(np.arange(2.0, 5.0)))
+
+
+def test_a_forward_that_draws_random_numbers_is_named():
+    rng = np.random.default_rng(11)
+
+    def dropout(x):
+        mask = rng.random(x.shape) < 0.5
+        return x * mask, mask
+
+    report = check_gradients(dropout, lambda dout, mask: dout * mask, [np.arange(1.0, 21.0)])
+    assert fault_of(report).startswith("forward: is not deterministic")
+
+
+def test_a_forward_that_drifts_from_call_to_call_is_named():
+    calls = []
+
+    def forward(x):
+        calls.append(0)
+        return x**2 + (len(calls) > 4), x
+
+    report = check_gradients(forward, lambda dout, x: 2 * dout * x, [np.arange(1.0, 4.0)])
+    assert fault_of(report).startswith("forward: is not deterministic")
+
+
+@pytest.mark.parametrize("gradient", [np.zeros(3), np.ones(3)], ids=["zero", "not zero"])
+def test_a_forward_that_ignores_an_input_is_named(gradient):
+    report = check_gradients(
+        lambda x, gamma: (x**2 + 0 * gamma, x),
+        lambda dout, x: (2 * dout * x, dout * gradient),
+        [np.arange(1.0, 4.0), np.ones(3)],
+    )
+    assert "gamma: forward ignores it" in fault_of(report)
+    assert "prove nothing" in fault_of(report)
+
+
+# ---- state and inputs --------------------------------------------------------------------------------------
+
+
+@KINDS
+def test_inputs_are_never_changed(kind):
+    inputs = [kind(array) for array in batch_norm_inputs()]
+    before = copy.deepcopy(inputs)
+    check_gradients(*elementwise(lambda x: x * 2, lambda x: 2 + 0 * x), inputs[:1]).raise_if_failed()
+    for now, then in zip(inputs, before, strict=True):
+        assert np.array_equal(now, then)
+
+
+@KINDS
+@pytest.mark.parametrize("present", [True, False])
+def test_running_statistics_are_put_back(kind, present):
+    statistics = {"running_mean": kind(np.arange(3.0)), "running_var": kind(np.ones(3))} if present else {}
+    parameters = {"mode": "train", **statistics}
+    before = copy.deepcopy(parameters)
+
+    def forward(x, gamma, beta):
+        return spatial_batchnorm_forward(x, gamma, beta, parameters)
+
+    inputs = [kind(array) for array in batch_norm_inputs()]
+    check_gradients(forward, spatial_batchnorm_backward, inputs).raise_if_failed()
+    assert parameters.keys() == before.keys()
+    for key, array in statistics.items():
+        assert parameters[key] is array
+        assert np.array_equal(parameters[key], before[key])
+
+
+def test_a_module_keeps_its_buffers():
+    module = torch.nn.BatchNorm2d(3).double()
+    before = copy.deepcopy(module.state_dict())
+    check_autograd(module, [torch.from_numpy(batch_norm_inputs()[0])]).raise_if_failed()
+    for key, buffer in module.state_dict().items():
+        assert torch.equal(buffer, before[key]), key
+
+
+def test_an_object_keeps_its_arrays():
+    class Layer:
+        def __init__(self):
+            self.total = np.zeros(3)
+
+        def forward(self, x):
+            self.total += x
+            self.cache = x
+            return x**2, x
+
+    layer = Layer()
+    check_gradients(layer.forward, lambda dout, x: 2 * dout * x, [np.ones(3)]).raise_if_failed()
+    assert vars(layer).keys() == {"total"}
+    assert not layer.total.any()
+
+
+def test_state_is_put_back_when_forward_raises():
+    parameters = {"mode": "train", "running_mean": np.zeros(3)}
+
+    def forward(x):
+        parameters["running_mean"] = x
+        raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        check_gradients(forward, lambda dout, cache: dout, [np.ones(3)])
+    assert not parameters["running_mean"].any()
+
+
+# ---- autograd ----------------------------------------------------------------------------------------------
+
+
+def test_cross_correlation_passes_through_autograd():
+    rng = np.random.default_rng(12)
+    inputs = [torch.from_numpy(rng.normal(size=(6, 7))), torch.from_numpy(rng.normal(size=(2, 3)))]
+    report = check_autograd(cross_corr_2d, inputs)
+    assert str(report) == "X: (6, 7) agrees within 1e-07\nK: (2, 3) agrees within 1e-07"
+
+
+class WrongSquare(torch.autograd.Function):
+    """x^2 with a derivative that is wrong by one part in 1e5."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**2
+
+    @staticmethod
+    def backward(ctx, dout):
+        return 2 * (1 + 1e-5) * ctx.saved_tensors[0] * dout
+
+
+def test_a_fault_that_gradcheck_lets_pass_is_refused():
+    x = torch.linspace(0.5, 2, 12, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(WrongSquare.apply, x)
+    assert "it is 1.00001 times the right one" in fault_of(check_autograd(WrongSquare.apply, [x]))
+
+
+def test_leaves_keep_their_gradients():
+    x = torch.ones(3, dtype=torch.float64, requires_grad=True)
+    check_autograd(lambda x: x**2, [x]).raise_if_failed()
+    assert x.grad is None
+
+
+def test_an_input_that_autograd_does_not_reach_is_named():
+    x = torch.arange(1.0, 4.0, dtype=torch.float64)
+    fault = fault_of(check_autograd(lambda x, y: x**2 * y.detach(), [x, x]))
+    assert fault == "y: its gradient is missing (None)"
+
+
+@pytest.mark.parametrize("inputs", [torch.ones(3), [np.ones(3)], None])
+def test_check_autograd_refuses_what_is_not_a_sequence_of_tensors(inputs):
+    with pytest.raises(TypeError, match="list or tuple of torch tensors"):
+        check_autograd(torch.sin, inputs)
