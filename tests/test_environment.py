@@ -71,6 +71,12 @@ def test_make_help_names_every_target():
     assert len(said.splitlines()) <= 24
 
 
+@pytest.mark.parametrize("name", ["README.md", "data/README.md"])
+def test_local_links_of_a_readme_resolve(name):
+    targets = re.findall(r"\]\((?!https://)([^)]+)\)", (ROOT / name).read_text("utf-8"))
+    assert not [target for target in targets if not (ROOT / name).parent.joinpath(target).exists()]
+
+
 def test_this_python_is_one_of_the_supported():
     text = (ROOT / "pyproject.toml").read_text()
     least = re.search(r'requires-python = ">=3\.(\d+)"', text)[1]

@@ -72,9 +72,7 @@ def test_no_timing_and_no_version_is_stored(executed):
 def test_the_kernel_is_this_python_whatever_is_installed_as_python3(tmp_path, monkeypatch):
     other = tmp_path / "kernels" / "python3"
     other.mkdir(parents=True)
-    (other / "kernel.json").write_text(
-        json.dumps({"argv": ["false"], "display_name": "other", "language": "python"})
-    )
+    (other / "kernel.json").write_text(json.dumps({"argv": ["false"], "display_name": "other", "language": "python"}))
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
     ran = execute(notebook_of("import sys\nprint(sys.executable)"), tmp_path)
     assert ran.cells[1].outputs[0].text == f"{sys.executable}\n"
@@ -97,9 +95,7 @@ def test_an_interrupt_leaves_the_notebook_as_it_was(tmp_path):
     nbformat.write(notebook_of(f"open({str(started)!r}, 'w').close()\nimport time\ntime.sleep(60)"), path)
     before = path.read_bytes()
     command = [sys.executable, "-m", "tools.execute", "--in-place", str(path)]
-    process = subprocess.Popen(
-        command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    )
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     while not started.exists() and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
@@ -179,9 +175,7 @@ def test_outputs_that_are_fresh_are_not_stale(executed):
 
 def test_a_figure_that_changed_is_stale(executed):
     sources = [cell.source for cell in executed[0].cells[1:-1]]
-    assert submission.stale_cells(executed[0], execute(notebook_of(*sources, FIGURE.format(0)), ROOT)) == [
-        "cell-3"
-    ]
+    assert submission.stale_cells(executed[0], execute(notebook_of(*sources, FIGURE.format(0)), ROOT)) == ["cell-3"]
 
 
 def test_a_shape_that_fails_is_refused(tmp_path):
@@ -267,9 +261,7 @@ def test_its_checks_are_those_of_the_worked_notebook_and_locked(blank):
 
 
 def test_it_holds_no_output(blank):
-    code = [
-        c for c in nbformat.read(blank / "coursework1.ipynb", as_version=4).cells if c.cell_type == "code"
-    ]
+    code = [c for c in nbformat.read(blank / "coursework1.ipynb", as_version=4).cells if c.cell_type == "code"]
     assert [(cell.outputs, cell.execution_count) for cell in code] == [([], None)] * len(code)
 
 
@@ -293,11 +285,8 @@ def test_it_holds_no_line_of_an_operation_but_signatures_and_docstrings(blank, n
     signatures = [line for line in stub_text.splitlines() if line.startswith(("def ", "from ", "import "))]
     text = everything_in(blank)
     for line in map(str.strip, source.splitlines()):
-        if (
-            len(line) > 30
-            and line.strip('"') not in docstrings
-            and not any(line in known for known in signatures)
-        ):
+        handed_out = line.strip('"') in docstrings or any(line in known for known in signatures)
+        if len(line) > 30 and not handed_out:
             assert line not in text, line
     stub = ast.parse((blank / "helpers" / name).read_text("utf-8"))
     functions = [node for node in stub.body if isinstance(node, ast.FunctionDef)]

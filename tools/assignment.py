@@ -26,7 +26,7 @@ FILES = ("requirements.txt", "environment.yml")
 FREE = ("digits.npz", "photograph.png")
 CURVES = "learning_rate_curves.json"
 # The cells handed out: questions, answers (cleared), checks, and what stands around them.
-KEPT = re.compile(r"title|setup|setup-code|warm-up|.+-question|.+-answer|.+-task|.+-check-.+")
+KEPT = re.compile(r"title|setup|setup-code|warm-up|xcorr|bn|.+-question|.+-answer|.+-check-.+")
 TITLE = """# Coursework 1: deep learning for vision
 
 Ten written warm-up questions (25 points), two-dimensional cross-correlation (15 points) and spatial batch
