@@ -1,7 +1,8 @@
 """Cross-correlation side by side with torch, SciPy and OpenCV, over image and kernel sizes.
 
 `python -m benchmarks.bench_cross_correlation` prints the grid as ratios (below 1: cross_corr_2d leads) and
-records it in data/cross_corr_cost.json; `--quick` takes small images only and records nothing.
+records it in data/cross_corr_cost.json; `--quick` takes small images only and records nothing, `--threads=1`
+times one thread of each library, which a busy machine disturbs least.
 """
 
 import datetime
@@ -56,9 +57,7 @@ def gradients(size: int, kernel: int, dtype: torch.dtype) -> dict:
 
 
 def forward_grid(sizes, seconds: float) -> dict:
-    print(
-        "time over: torch conv2d, SciPy correlate valid, OpenCV filter2D (-: needs more than 4 GB, not run)"
-    )
+    print("time over: torch conv2d, SciPy correlate valid, OpenCV filter2D (-: needs more than 4 GB, not run)")
     others, ratios, worst, record = ("conv2d", "scipy", "cv2"), {"conv2d": [], "scipy": [], "cv2": []}, [], {}
     for dtype in (torch.float32, torch.float64):
         name = str(dtype).removeprefix("torch.")
@@ -99,13 +98,17 @@ def gradient_grid(sizes, seconds: float) -> None:
 def main() -> None:
     quick = "--quick" in sys.argv
     sizes, seconds = (SIZES[:3], 0.05) if quick else (SIZES, 0.25)
-    cores = os.cpu_count()
-    print(f"{datetime.date.today()}, {cores} cores, {torch.get_num_threads()} threads")
+    for option in sys.argv[1:]:
+        if option.startswith("--threads="):
+            torch.set_num_threads(int(option.partition("=")[2]))
+            cv2.setNumThreads(torch.get_num_threads())
+    cores, threads = os.cpu_count(), torch.get_num_threads()
+    print(f"{datetime.date.today()}, {cores} cores, {threads} threads", flush=True)
     record = forward_grid(sizes, seconds)
     gradient_grid([size for size in sizes if size <= 1024], seconds)
     if quick:
         return
-    facts = {"date": str(datetime.date.today()), "cores": cores, "machine": platform.machine()}
+    facts = {"date": str(datetime.date.today()), "cores": cores, "threads": threads, "machine": platform.machine()}
     facts |= {"unit": "microseconds, fastest of five rounds", "times": record}
     part = RECORD.with_suffix(".part")
     part.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")

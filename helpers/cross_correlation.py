@@ -34,8 +34,8 @@ def cross_corr_2d(X: Array, K: Array, *, method: str = "auto") -> Array:
 
     Raises ValueError: not 2-D, empty, kernel larger than image, two devices, unknown method. TypeError:
     not an array, mixed kinds, bool or another dtype that is not listed here, two dtypes that torch does
-    not promote. Source: Dumoulin and Visin (2016), A guide to convolution arithmetic for deep learning,
-    section 2.
+    not promote.
+    Source: Goodfellow, Bengio and Courville (2016), Deep Learning, section 9.1.
     """
     (x, k), back = as_tensors(X=X, K=K)
     x, k = _checked(x, k)
@@ -47,9 +47,7 @@ def cross_corr_2d(X: Array, K: Array, *, method: str = "auto") -> Array:
 def _checked(x: torch.Tensor, k: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     for name, tensor in (("X", x), ("K", k)):
         if tensor.dtype not in _WORKING:
-            raise TypeError(
-                f"{name} has dtype {tensor.dtype}, which cross_corr_2d does not take; convert it first"
-            )
+            raise TypeError(f"{name} has dtype {tensor.dtype}, which cross_corr_2d does not take; convert it first")
         if tensor.ndim != 2 or 0 in tensor.shape:
             raise ValueError(f"{name} must be 2-D and not empty, got shape {tuple(tensor.shape)}")
     (H, W), (h, w) = x.shape, k.shape
@@ -159,9 +157,7 @@ def _plan(image: torch.Size, kernel: torch.Size, dtype: torch.dtype, method: str
 
     if inexact and method != "direct":
         longest = [max(32, _REACH * m) if double else math.inf for m in kernel]
-        tile = tuple(
-            min(_TILES, key=partial(_tiled, *axis)) for axis in zip(image, kernel, longest, strict=True)
-        )
+        tile = tuple(min(_TILES, key=partial(_tiled, *axis)) for axis in zip(image, kernel, longest, strict=True))
         points = _tiled(H, h, longest[0], tile[0]) * _tiled(W, w, longest[1], tile[1]) + math.prod(tile) / 2
         if method == "fft":
             return _tile_spectra, tile
@@ -180,6 +176,9 @@ def _tiled(n: int, m: int, longest: float, tile: int) -> float:
 
 
 def _values(x: torch.Tensor, k: torch.Tensor, method: str) -> torch.Tensor:
+    if torch.is_autocast_enabled(x.device.type):  # it would lower the precision of matrix products
+        with torch.autocast(x.device.type, enabled=False):
+            return _values(x, k, method)
     dtype, working = x.dtype, _WORKING[x.dtype]
     if working is dtype:
         return _apply_plan(_plain(x), _plain(k), method)
@@ -220,9 +219,7 @@ def _window_sums(x, k, _):
     """Sum every window times the kernel, as the definition says: for the few outputs of a large kernel."""
     (H, W), (h, w) = x.shape, k.shape
     windows = x.as_strided((H - h + 1, W - w + 1, h, w), (W, 1, W, 1), x.storage_offset())
-    return torch.stack(
-        [torch.stack([torch.sum(window * k, dtype=x.dtype) for window in row]) for row in windows]
-    )
+    return torch.stack([torch.stack([torch.sum(window * k, dtype=x.dtype) for window in row]) for row in windows])
 
 
 def _window_matrix(x, k, rows):
@@ -261,9 +258,7 @@ def _banded_product(x, k, rows):
     packed = x.new_zeros(rows + h - 1, blocks, L)
     for r in range(0, R, rows):
         m = min(rows, R - r)
-        packed[: m + h - 1, :whole] = x.as_strided(
-            (m + h - 1, whole, L), (W, _BLOCK, 1), x.storage_offset() + r * W
-        )
+        packed[: m + h - 1, :whole] = x.as_strided((m + h - 1, whole, L), (W, _BLOCK, 1), x.storage_offset() + r * W)
         for b in range(whole, blocks):  # the last block, cut off by the image's edge
             packed[: m + h - 1, b, : W - b * _BLOCK] = x[r : r + m + h - 1, b * _BLOCK :]
         shifted = packed.as_strided((h, m * blocks, L), (blocks * L, L, 1))

@@ -15,9 +15,7 @@ import helpers.cross_correlation as module
 from helpers.cross_correlation import METHODS, cross_corr_2d
 
 # torch's own forward mode compiles its decompositions with what torch itself has deprecated
-torch_deprecates_itself = pytest.mark.filterwarnings(
-    "ignore:`torch.jit.script` is deprecated:DeprecationWarning"
-)
+torch_deprecates_itself = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 INTEGERS = ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", ">i4", ">u2"]
 FLOATS = ["f2", "f4", "f8", "c8", "c16", ">f8"]
 # float, half and double sums of up to 60 products of numbers below 4, in units of the largest such sum
@@ -40,9 +38,7 @@ def random(shape, dtype="f8", seed=0):
     rng = np.random.default_rng(seed)
     dtype = np.dtype(dtype)
     if dtype.kind in "iu":
-        return rng.integers(np.iinfo(dtype).min, np.iinfo(dtype).max, shape, dtype.newbyteorder("=")).astype(
-            dtype
-        )
+        return rng.integers(np.iinfo(dtype).min, np.iinfo(dtype).max, shape, dtype.newbyteorder("=")).astype(dtype)
     values = rng.standard_normal(shape)
     return (values + 1j * rng.standard_normal(shape) if dtype.kind == "c" else values).astype(dtype)
 
@@ -56,9 +52,7 @@ def layouts(draw, shape, dtype):
     """A random array of this shape whose memory is reversed, transposed, spread, offset or read-only."""
     spread = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
     start = draw(st.integers(0, 3))
-    big = random(
-        (start + shape[0] * spread[0], start + shape[1] * spread[1]), dtype, draw(st.integers(0, 99))
-    )
+    big = random((start + shape[0] * spread[0], start + shape[1] * spread[1]), dtype, draw(st.integers(0, 99)))
     if draw(st.booleans()):
         big = np.asfortranarray(big)
     array = big[start :: spread[0], start :: spread[1]][: shape[0], : shape[1]]
@@ -93,19 +87,13 @@ def test_floats_agree_with_the_double_loop(pair, method):
     assert isinstance(Y, np.ndarray)
     assert Y.dtype == X.dtype.newbyteorder("=")
     sums = double_loop(abs(X.astype(wider)), abs(K.astype(wider)))
-    assert np.all(
-        abs(Y - double_loop(X.astype(wider), K.astype(wider))) <= ROUNDING[X.dtype.str.lstrip("<|")] * sums
-    )
+    assert np.all(abs(Y - double_loop(X.astype(wider), K.astype(wider))) <= ROUNDING[X.dtype.str.lstrip("<|")] * sums)
     np.testing.assert_array_equal(X, before[0])
     np.testing.assert_array_equal(K, before[1])
 
 
-@pytest.mark.parametrize(
-    "way", ["_shifted_sums", "_window_sums", "_window_matrix", "_banded_product", "_tile_spectra"]
-)
-@pytest.mark.parametrize(
-    "shape", [(40, 53, 5, 7), (9, 70, 9, 3), (31, 20, 2, 20), (50, 41, 47, 39), (7, 80, 1, 31)]
-)
+@pytest.mark.parametrize("way", ["_shifted_sums", "_window_sums", "_window_matrix", "_banded_product", "_tile_spectra"])
+@pytest.mark.parametrize("shape", [(40, 53, 5, 7), (9, 70, 9, 3), (31, 20, 2, 20), (50, 41, 47, 39), (7, 80, 1, 31)])
 def test_every_way_to_the_values_agrees_with_torch(way, shape):
     H, W, h, w = shape
     storage = tensor((H + 3, W), seed=1)
@@ -141,6 +129,13 @@ def test_half_precision_accumulates_in_single(dtype):
         assert cross_corr_2d(X, K, method=method)[1, 1] == torch.tensor(61 * 67).to(dtype)
 
 
+def test_autocast_does_not_lower_the_precision():
+    X, K = tensor((17, 19), torch.float32), tensor((3, 3), torch.float32, seed=1)
+    expected = cross_corr_2d(X, K)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(cross_corr_2d(X, K), expected)
+
+
 def test_views_of_torch_are_read_as_they_stand():
     Z, K = (
         torch.complex(tensor((7, 9)), tensor((7, 9), seed=1)),
@@ -153,9 +148,7 @@ def test_views_of_torch_are_read_as_they_stand():
         cross_corr_2d(negative, K.real), double_loop(-Z.imag.numpy(), K.real.numpy()), atol=1e-13
     )
     row = tensor((1, 9)).expand(6, 9)
-    np.testing.assert_allclose(
-        cross_corr_2d(row, K.real), double_loop(row.numpy(), K.real.numpy()), atol=1e-13
-    )
+    np.testing.assert_allclose(cross_corr_2d(row, K.real), double_loop(row.numpy(), K.real.numpy()), atol=1e-13)
 
 
 ONE = np.ones((2, 3))
@@ -267,9 +260,7 @@ def test_only_the_gradients_asked_for_are_computed(monkeypatch):
     Y = cross_corr_2d(X, K)
     shapes = []
     values = module._values
-    monkeypatch.setattr(
-        module, "_values", lambda x, k, method: shapes.append(k.shape) or values(x, k, method)
-    )
+    monkeypatch.setattr(module, "_values", lambda x, k, method: shapes.append(k.shape) or values(x, k, method))
     Y.sum().backward()
     assert shapes == [(4, 5)]  # the upstream gradient as kernel; nothing for X
 
@@ -289,8 +280,7 @@ def test_function_transforms_agree_with_conv2d():
     X, K = tensor((5, 7)), tensor((2, 3), seed=1)
     for transform in (torch.func.jacrev, torch.func.hessian):
         ours, theirs = (
-            transform(lambda X, K, f=f: f(X, K).square().sum(0), argnums=(0, 1))(X, K)
-            for f in (cross_corr_2d, library)
+            transform(lambda X, K, f=f: f(X, K).square().sum(0), argnums=(0, 1))(X, K) for f in (cross_corr_2d, library)
         )
         torch.testing.assert_close(ours, theirs)
     _, ours = torch.func.jvp(cross_corr_2d, (X, K), (K.new_ones(5, 7), K.sin()))
