@@ -34,4 +34,6 @@ def batch_norm(x: torch.Tensor, gamma: torch.Tensor, beta: torch.Tensor, bn_para
     settings of `helpers.batch_norm`, which receives the new running statistics in "train" mode.
     Returns a tensor like x. Raises what `helpers.batch_norm` raises; RuntimeError for a second derivative.
     """
+    if not isinstance(x, torch.Tensor):
+        raise TypeError(f"x must be a torch tensor, got {type(x).__name__}")
     return BatchNorm.apply(x, gamma, beta, bn_param)

@@ -77,3 +77,10 @@ def test_nothing_but_the_input_and_gamma_is_kept_for_the_backward_pass():
 def test_three_dimensions_are_refused():
     with pytest.raises(ValueError, match=r"x must have shape .* got \(2, 3, 4\)"):
         batch_norm(torch.zeros(2, 3, 4), torch.ones(3), torch.zeros(3), {"mode": "train"})
+
+
+def test_what_is_not_a_tensor_is_a_type_error_before_anything_changes():
+    bn_param = {"mode": "train"}
+    with pytest.raises(TypeError, match="x must be a torch tensor, got ndarray"):
+        batch_norm(np.ones((5, 3)), np.ones(3), np.ones(3), bn_param)
+    assert bn_param == {"mode": "train"}

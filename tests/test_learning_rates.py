@@ -30,9 +30,7 @@ def quadratic(rng):
     curvature = np.logspace(0, -rng.uniform(0, 2), dimensions)
     start = rng.normal(size=dimensions) + 1
     initial = (curvature * start**2).sum() / 2
-    rates = np.array(
-        [rng.uniform(0.2, 1) * 2 / steps, *(rng.uniform(*r) for r in ((0.4, 1), (1.8, 1.97), (2.03, 3)))]
-    )
+    rates = np.array([rng.uniform(0.2, 1) * 2 / steps, *(rng.uniform(*r) for r in ((0.4, 1), (1.8, 1.97), (2.03, 3)))])
     floor = initial * 10 ** rng.uniform(-2, -0.5)
     noise = np.sqrt(2 * floor * (2 - rates[2]) / rates[2] / dimensions)
     jitter = rng.choice([0, 0.03])  # of the measured loss
@@ -60,9 +58,7 @@ def regression(rng):
     whole_set, losses = rng.random() < 0.5, np.empty((len(eta), steps))
     for step in range(steps):
         batches = [rng.integers(0, len(x), batch), slice(None)]
-        for rows in batches[: 1 + whole_set][
-            ::-1
-        ]:  # the batch comes last: its gradient is the one that is used
+        for rows in batches[: 1 + whole_set][::-1]:  # the batch comes last: its gradient is the one that is used
             z = x[rows] @ w
             h = np.maximum(z, 0) if kind == "relu" else np.tanh(z)
             out = h @ v if kind in ("relu", "tanh") else z
@@ -108,9 +104,7 @@ def cartoon(rng):
         np.minimum(growth, rng.uniform(1.5, 20)),
         np.where(step < blow_up, growth, np.nan),
         np.where(step < blow_up, growth, np.inf),
-        1
-        + rng.uniform(0.5, 20) * np.exp(-step / rng.uniform(1, 6)) * (step > 0)
-        + rng.normal(0, 0.02, steps),
+        1 + rng.uniform(0.5, 20) * np.exp(-step / rng.uniform(1, 6)) * (step > 0) + rng.normal(0, 0.02, steps),
         growth[: blow_up + 1] if growth[blow_up] > 1.5 else np.array([1.0, 50.0]),
     ][rng.integers(6)]
     noise = rng.choice([0, 0.01, 0.03])
@@ -177,9 +171,7 @@ def test_the_recorded_curves_get_the_labels_of_their_rates():
 def test_training_anew_follows_the_recorded_curves(trained):
     recorded = load_json("learning_rate_curves.json")["curves"]
     for name in ("B", "D"):  # the stable rates; rounding grows in the others, machine by machine
-        np.testing.assert_allclose(
-            trained[name], recorded[name]["loss"], rtol=1e-3
-        )  # four digits are recorded
+        np.testing.assert_allclose(trained[name], recorded[name]["loss"], rtol=1e-3)  # four digits are recorded
 
 
 # --- The promises of the function
@@ -277,8 +269,9 @@ def test_other_than_four_curves_is_a_value_error(names):
     ],
 )
 def test_an_unreadable_history_is_a_value_error_that_names_it(history):
-    with pytest.raises(ValueError, match="curve 'c'"):
+    with pytest.raises(ValueError, match="curve 'c'") as caught:
         label_learning_rates({**TEXTBOOK, "c": history})
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None, "a second exception layer"
 
 
 def test_four_runs_that_all_blow_up_are_a_value_error():
@@ -287,9 +280,7 @@ def test_four_runs_that_all_blow_up_are_a_value_error():
 
 
 def test_the_shapes_measure_what_they_say():
-    shapes = curve_shapes(
-        {"a": [1, 1, 1, 1], "b": [1, 0.75, 0.25, 0], "c": [1, 2, 2, 2], "d": [1, np.nan] * 2}
-    )
+    shapes = curve_shapes({"a": [1, 1, 1, 1], "b": [1, 0.75, 0.25, 0], "c": [1, 2, 2, 2], "d": [1, np.nan] * 2})
     assert shapes["a"] == learning_rates.Shape(level=1, slowness=1, steadiness=0, rise=0)
     assert shapes["b"].level == 0
     assert shapes["b"].slowness == 0.5
@@ -316,9 +307,7 @@ def test_noise_leaves_the_floor_of_the_theory(on_quadratic, index):
 
 def test_the_floor_is_that_of_the_stationary_variance():
     rate, variance = 1.3, 0.25
-    w_squared = (
-        rate**2 * variance / (1 - (1 - rate) ** 2)
-    )  # fixed point of E w^2 <- (1 - eta)^2 E w^2 + eta^2 s^2
+    w_squared = rate**2 * variance / (1 - (1 - rate) ** 2)  # fixed point of E w^2 <- (1 - eta)^2 E w^2 + eta^2 s^2
     assert learning_rates.noise_floor(rate) == pytest.approx(w_squared / 2)
 
 

@@ -68,7 +68,7 @@ def _read(name: object, history) -> np.ndarray:
     try:
         values = np.asarray(history).astype(np.float64, casting="same_kind")
     except (TypeError, ValueError) as error:
-        raise ValueError(f"curve {name!r} is not a series of real numbers: {error}") from error
+        raise ValueError(f"curve {name!r} is not a series of real numbers: {error}") from None
     if values.ndim != 1 or values.size == 0:
         raise ValueError(f"curve {name!r} must be one-dimensional and not empty, got shape {values.shape}")
     return values
