@@ -131,9 +131,7 @@ class Slopes:
         sides = []
         for step in (1e-4 * self.usual[i], 1e-6 * self.usual[i]):
             above, below, width = self.ends(i, step)
-            sides.append(
-                [2 * np.vdot(rise, self.upstream) / width for rise in (above - self.base, self.base - below)]
-            )
+            sides.append([2 * np.vdot(rise, self.upstream) / width for rise in (above - self.base, self.base - below)])
         jump, change = abs(np.diff(sides[1])[0]), np.abs(np.subtract(*sides)).sum()
         return bool(jump > 10 * change and jump > 1e-3 * np.abs(sides).max())
 

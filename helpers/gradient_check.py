@@ -1,11 +1,9 @@
 """Gradient checks that a pass can be trusted by: every element is compared, and a failure names its fault."""
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, wraps
-from types import ModuleType
 
 import numpy as np
 import torch
@@ -22,6 +20,7 @@ from helpers.central_differences import (
 )
 from helpers.gradient_hints import explain
 from helpers.interop import Array
+from helpers.kept_state import state_kept
 
 __all__ = ["GradientReport", "check_autograd", "check_gradients", "numerical_gradient", "relative_error"]
 
@@ -62,9 +61,7 @@ class GradientReport:
         return not self.faults
 
     def __str__(self) -> str:
-        right = [
-            f"{a.name}: {a.shape} agrees within {self.tolerance:g}" for a in self.agreements if not a.fault
-        ]
+        right = [f"{a.name}: {a.shape} agrees within {self.tolerance:g}" for a in self.agreements if not a.fault]
         return "\n".join([*(f"FAULT in {fault}" for fault in self.faults), *right])
 
     __repr__ = __str__
@@ -119,7 +116,7 @@ def check_gradients(
         raise ValueError(f"tolerance must lie between 0 and 1, got {tolerance}")
     named = dict(zip(_names(forward, len(inputs)), inputs, strict=True))
     try:
-        with _state_kept(forward, backward), np.errstate(all="ignore"):
+        with state_kept(forward, backward), np.errstate(all="ignore"):
             return GradientReport(tolerance, _compare(forward, backward, named, tolerance, seed))
     except _Refusal as refusal:
         return GradientReport(tolerance, refusal=str(refusal))
@@ -159,9 +156,7 @@ def _require(holds: bool, fault: str) -> None:
         raise _Refusal(fault)
 
 
-def _compare(
-    forward, backward, named: dict[str, Array], tolerance: float, seed: int
-) -> tuple[Agreement, ...]:
+def _compare(forward, backward, named: dict[str, Array], tolerance: float, seed: int) -> tuple[Agreement, ...]:
     for name, x in named.items():
         _require_usable(name, x)
         _require(to_numpy(x).size > 0, f"{name}: is empty, so the check would prove nothing")
@@ -270,9 +265,7 @@ def _output(forward: Callable, given: list[Array], k: int, x: Array) -> np.ndarr
     return to_numpy(forward(*given[:k], x, *given[k + 1 :])[0])
 
 
-def _gradients(
-    backward: Callable, dout: Array, cache: object, named: dict[str, Array]
-) -> dict[str, np.ndarray]:
+def _gradients(backward: Callable, dout: Array, cache: object, named: dict[str, Array]) -> dict[str, np.ndarray]:
     """The gradient of each input, as a NumPy copy."""
     result = backward(dout, cache)
     result = (result,) if len(named) == 1 and is_array(result) else result
@@ -296,9 +289,7 @@ def _require_usable(name: str, x: Array) -> None:
 
 def _require_repeatable(forward: Callable, named: dict[str, Array], first: np.ndarray) -> None:
     same = _same(_run(forward, named)[1], first)
-    _require(
-        same, "forward: is not deterministic: the same inputs give another output when it is called again"
-    )
+    _require(same, "forward: is not deterministic: the same inputs give another output when it is called again")
 
 
 def _require_repeated(backward: Callable, dout: Array, cache: object, named: dict, analytic: dict) -> None:
@@ -349,55 +340,3 @@ def _fresh(x: Array) -> Array:
 
 def _same(a: Array, b: Array) -> bool:
     return np.array_equal(to_numpy(a), to_numpy(b), equal_nan=True)
-
-
-@contextmanager
-def _state_kept(*functions: Callable) -> Iterator[None]:
-    """Afterwards, put back the arrays that the functions keep."""
-    holders = [holder for function in functions for holder in _holders(function, set())]
-    saved = [
-        {key: (x, to_numpy(x).copy()) for key, x in holder.items() if _is_state(x)} for holder in holders
-    ]
-    try:
-        yield
-    finally:
-        for holder, arrays in zip(holders, saved, strict=True):
-            new = [key for key, x in holder.items() if _is_state(x) and key not in arrays]
-            for key in (
-                new if len(new) < len(holder) else ()
-            ):  # a dictionary that was empty is a log, not state
-                del holder[key]
-            for key, (x, before) in arrays.items():
-                holder[key] = x
-                if not _same(x, before):
-                    with torch.no_grad():
-                        x[...] = before if isinstance(x, np.ndarray) else torch.from_numpy(before)
-
-
-def _is_state(x: object) -> bool:
-    return isinstance(x, np.ndarray | torch.Tensor)
-
-
-def _holders(thing: object, seen: set[int]) -> Iterator[dict]:
-    """The dictionaries in which a function keeps arrays: closure, globals, module or object."""
-    if id(thing) in seen or isinstance(thing, ModuleType | type):
-        return
-    seen.add(id(thing))
-    parts = ()
-    if isinstance(thing, dict):
-        yield thing
-    elif _is_state(thing):
-        yield {"": thing}
-    elif isinstance(thing, torch.nn.Module):
-        yield from (module._buffers for module in thing.modules())
-    elif isinstance(thing, partial):
-        parts = (thing.func, *thing.args, *thing.keywords.values())
-    elif inspect.ismethod(thing):
-        parts = (thing.__self__,)
-    elif inspect.isfunction(thing):
-        names = inspect.getclosurevars(thing)
-        parts = (*names.nonlocals.values(), *names.globals.values())
-    elif isinstance(getattr(thing, "__dict__", None), dict):
-        yield vars(thing)
-    for part in parts:
-        yield from _holders(part, seen)

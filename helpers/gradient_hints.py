@@ -22,9 +22,7 @@ def explain(name: str, values: Arrays, analytic: Arrays, numerical: Arrays) -> s
     return ""
 
 
-def _slips(
-    name: str, values: Arrays, error: np.ndarray, numerical: Arrays
-) -> Iterator[tuple[np.ndarray, str]]:
+def _slips(name: str, values: Arrays, error: np.ndarray, numerical: Arrays) -> Iterator[tuple[np.ndarray, str]]:
     """What the gradient would be after each slip, and its description."""
     right, x = numerical[name], values[name]
     yield -right, "it has the opposite sign"

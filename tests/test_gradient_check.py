@@ -49,6 +49,11 @@ def batch_norm_inputs(seed=1):
     return [rng.normal(size=SHAPE), rng.normal(size=3), rng.normal(size=3)]
 
 
+def small_batch_norm_inputs():
+    x, gamma, beta = batch_norm_inputs()
+    return x[:, :, :4, :1], gamma, beta
+
+
 def affine(x, w, b):
     return x @ w.T + b, (x, w)
 
@@ -103,18 +108,14 @@ def assert_names(report, name, index, analytic, numerical):
     fault = fault_of(report)
     assert fault.startswith(f"{name}: at {index} "), fault
     printed = re.search(r"backward gives (\S+), central differences give ([^\s,:;]+)", fault)
-    np.testing.assert_allclose(
-        [float(v) for v in printed.groups()], [analytic, numerical], rtol=5e-6
-    )  # six digits
+    np.testing.assert_allclose([float(v) for v in printed.groups()], [analytic, numerical], rtol=5e-6)  # six digits
 
 
 # ---- relative_error ----------------------------------------------------------------------------------------
 
 
 def test_relative_error_is_the_largest_elementwise_one():
-    assert relative_error(np.array([1.0, 2.0, -4.0]), np.array([1.0, 3.0, -4.0])) == pytest.approx(
-        0.2, rel=1e-15
-    )
+    assert relative_error(np.array([1.0, 2.0, -4.0]), np.array([1.0, 3.0, -4.0])) == pytest.approx(0.2, rel=1e-15)
 
 
 def test_relative_error_measures_values_below_the_floor_against_the_floor():
@@ -282,7 +283,7 @@ def test_right_batch_norm_passes_at_every_scale(scale):
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_right_batch_norm_passes_whatever_the_size_of_gamma_or_beta(scale):
-    x, gamma, beta = (array[:, :, :2] if array.ndim == 4 else array for array in batch_norm_inputs())
+    x, gamma, beta = small_batch_norm_inputs()
     check_gradients(normalize, normalize_backward, [x, scale * gamma, beta]).raise_if_failed()
     check_gradients(normalize, normalize_backward, [x, gamma, scale * beta]).raise_if_failed()
 
@@ -556,17 +557,13 @@ def test_a_kink_is_named():
 
 
 def test_a_bend_is_no_kink():
-    fault = fault_of(
-        check_gradients(square, lambda dout, x: dout * (2 * x + 1e-3), [np.array([1.0, 0.0, -1.0])])
-    )
+    fault = fault_of(check_gradients(square, lambda dout, x: dout * (2 * x + 1e-3), [np.array([1.0, 0.0, -1.0])]))
     assert "kink" not in fault
 
 
 def test_an_edge_of_the_domain_is_named():
     pair = elementwise(np.sqrt, np.ones_like)
-    assert "forward is not finite around this point" in fault_of(
-        check_gradients(*pair, [np.array([0.0, 4.0])])
-    )
+    assert "forward is not finite around this point" in fault_of(check_gradients(*pair, [np.array([0.0, 4.0])]))
 
 
 def test_a_forward_in_single_precision_is_named():
@@ -724,9 +721,7 @@ def test_a_backward_that_changes_what_it_was_given_is_named(kind, name):
 )
 def test_a_backward_that_changes_its_cache_is_named(use):
     report = check_gradients(lambda x: (x**2, [x]), lambda dout, c: 2 * dout * use(c), [np.array([1.0, 2.0])])
-    assert "backward changes its cache" in fault_of(report) or "backward: changes its cache" in fault_of(
-        report
-    )
+    assert "backward changes its cache" in fault_of(report) or "backward: changes its cache" in fault_of(report)
 
 
 @KINDS
@@ -807,7 +802,7 @@ def test_running_statistics_are_put_back(kind, present):
 def test_a_module_keeps_its_buffers():
     module = torch.nn.BatchNorm2d(3).double()
     before = copy.deepcopy(module.state_dict())
-    check_autograd(module, [torch.from_numpy(batch_norm_inputs()[0])]).raise_if_failed()
+    check_autograd(module, [torch.from_numpy(small_batch_norm_inputs()[0])]).raise_if_failed()
     for key, buffer in module.state_dict().items():
         assert torch.equal(buffer, before[key]), key
 

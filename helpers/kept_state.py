@@ -1,0 +1,60 @@
+"""Run functions that keep arrays, running statistics for one, and leave those arrays as they were."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from types import ModuleType
+
+import numpy as np
+import torch
+
+from helpers.central_differences import to_numpy
+
+
+@contextmanager
+def state_kept(*functions: Callable) -> Iterator[None]:
+    """Afterwards, put back the arrays that the functions keep."""
+    holders = [holder for function in functions for holder in _holders(function, set())]
+    saved = [{key: (x, to_numpy(x).copy()) for key, x in holder.items() if _is_state(x)} for holder in holders]
+    try:
+        yield
+    finally:
+        for holder, arrays in zip(holders, saved, strict=True):
+            new = [key for key, x in holder.items() if _is_state(x) and key not in arrays]
+            for key in new if len(new) < len(holder) else ():  # a dictionary that was empty is a log, not state
+                del holder[key]
+            for key, (x, before) in arrays.items():
+                holder[key] = x
+                if not _same(x, before):
+                    with torch.no_grad():
+                        x[...] = before if isinstance(x, np.ndarray) else torch.from_numpy(before)
+
+
+def _is_state(x: object) -> bool:
+    return isinstance(x, np.ndarray | torch.Tensor)
+
+
+def _holders(thing: object, seen: set[int]) -> Iterator[dict]:
+    """The dictionaries in which a function keeps arrays: closure, globals, module or object."""
+    if id(thing) in seen or isinstance(thing, ModuleType | type):
+        return
+    seen.add(id(thing))
+    parts = ()
+    if isinstance(thing, dict):
+        yield thing
+    elif _is_state(thing):
+        yield {"": thing}
+    elif isinstance(thing, torch.nn.Module):
+        yield from (module._buffers for module in thing.modules())
+    elif isinstance(thing, partial):
+        parts = (thing.func, *thing.args, *thing.keywords.values())
+    elif inspect.ismethod(thing):
+        parts = (thing.__self__,)
+    elif inspect.isfunction(thing):
+        names = inspect.getclosurevars(thing)
+        parts = (*names.nonlocals.values(), *names.globals.values())
+    elif isinstance(getattr(thing, "__dict__", None), dict):
+        yield vars(thing)
+    for part in parts:
+        yield from _holders(part, seen)
