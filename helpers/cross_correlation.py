@@ -90,10 +90,11 @@ class _CrossCorrelation(torch.autograd.Function):
     @staticmethod
     def backward(ctx, upstream):
         x, k = ctx.saved_tensors
-        h, w = k.shape
         dx = dk = None
-        if ctx.needs_input_grad[0]:  # the padded upstream gradient with the kernel turned round
-            dx = _correlate(pad(upstream, (w - 1, w - 1, h - 1, h - 1)), k.flip(0, 1).conj(), ctx.method)
+        if ctx.needs_input_grad[0]:  # the padded upstream gradient with the kernel turned round, or the reverse
+            large, small = sorted((upstream, k.conj()), key=torch.Tensor.numel, reverse=True)
+            h, w = small.shape
+            dx = _correlate(pad(large, (w - 1, w - 1, h - 1, h - 1)), small.flip(0, 1), ctx.method)
         if ctx.needs_input_grad[1]:  # the image with the upstream gradient as its kernel
             dk = _correlate(x.conj(), upstream, ctx.method)
         return dx, dk, None
