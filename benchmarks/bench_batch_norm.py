@@ -30,9 +30,7 @@ def candidates(shape: tuple[int, ...], dtype: torch.dtype) -> dict:
     """The helpers on tensors and on arrays, torch's layer in the two ways to call it, and the usual NumPy."""
     rng = np.random.default_rng(shape[1])
     size = shape[1]
-    x, gamma, beta, dout = (
-        torch.from_numpy(rng.standard_normal(s)).to(dtype) for s in (shape, size, size, shape)
-    )
+    x, gamma, beta, dout = (torch.from_numpy(rng.standard_normal(s)).to(dtype) for s in (shape, size, size, shape))
     mean, var = torch.zeros(size, dtype=dtype), torch.ones(size, dtype=dtype)
     arrays = [tensor.numpy() for tensor in (x, gamma, beta, dout)]
     leaves = [tensor.clone().requires_grad_() for tensor in (x, gamma, beta)]
@@ -48,9 +46,7 @@ def candidates(shape: tuple[int, ...], dtype: torch.dtype) -> dict:
     def kernels():
         out, *saved = torch.native_batch_norm(x, gamma, beta, mean, var, True, 0.1, 1e-5)
         statistics = (mean, var, *saved)
-        return out, *torch.ops.aten.native_batch_norm_backward(
-            dout, x, gamma, *statistics, True, 1e-5, [True] * 3
-        )
+        return out, *torch.ops.aten.native_batch_norm_backward(dout, x, gamma, *statistics, True, 1e-5, [True] * 3)
 
     tensor_param = {"mode": "train", "running_mean": mean, "running_var": var}
     array_param = {"mode": "train", "running_mean": mean.numpy(), "running_var": var.numpy()}

@@ -120,7 +120,7 @@ def _normalize(maps, scale, offset, out, eps):
     else:
         torch.sub(maps, center, out=out).mul_(factor)
     out.add_(torch.addcmul(offset, factor, shift, value=-1))
-    mean = shift if center is None else center + shift
+    mean = shift if center is None else center
     return mean.view(-1), _as(maps.dtype, var).view(-1), center, shift, inverse_std
 
 

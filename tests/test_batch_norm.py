@@ -100,6 +100,13 @@ def test_a_distant_mean_costs_no_accuracy(dtype, mean, scale):
         assert error(actual, expected) <= bound
 
 
+def test_an_outlier_in_the_first_place_costs_no_accuracy():
+    arrays = problem((3, 2, 37, 41), mean=1e3)
+    arrays[0][0, :, 0, 0] += 1e5
+    for actual, expected in zip(run(*arrays), exact(*arrays), strict=True):
+        assert error(actual, expected) <= TOLERANCE[np.float64]
+
+
 @pytest.mark.parametrize("mean", [0.0, 3.9, 4.1])
 def test_shifting_the_data_or_not_gives_the_same_accuracy(mean):
     arrays = problem((13, 3, 17, 19), np.float64, mean)
@@ -189,13 +196,14 @@ def test_blocks_of_channels_change_nothing(monkeypatch, block, mean, mode):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("offset", [1, 30])
 @pytest.mark.parametrize("momentum", [0, 0.3, 0.9, 1])
-def test_running_statistics_are_exponential_averages_with_the_biased_variance(momentum, kind):
+def test_running_statistics_are_exponential_averages_with_the_biased_variance(momentum, offset, kind):
     mean, var = np.array([1.0, -2, 3]), np.array([0.5, 1, 2])
     param = {"mode": "train", "momentum": momentum}
     param |= {"running_mean": KINDS[kind](mean.copy()), "running_var": KINDS[kind](var.copy())}
     for seed in range(2):
-        x, gamma, beta, _ = problem(mean=1, seed=seed)
+        x, gamma, beta, _ = problem(mean=offset, seed=seed)
         spatial_batchnorm_forward(KINDS[kind](x), KINDS[kind](gamma), KINDS[kind](beta), param)
         mean = momentum * mean + (1 - momentum) * x.mean((0, 2, 3))
         var = momentum * var + (1 - momentum) * x.var((0, 2, 3))
@@ -337,9 +345,7 @@ def test_nothing_but_out_and_dx_is_allocated_at_the_size_of_x(mean):
     run(*arrays)
     in_numpy = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    with torch.profiler.profile(
-        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
-    ) as profile:
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         run(*arrays)
     in_torch = max(event.self_cpu_memory_usage for event in profile.events())
     assert in_torch <= 8 * channels
