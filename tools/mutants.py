@@ -1,0 +1,231 @@
+"""Mutation testing: plant one small fault at a time in a module and see whether its tests notice.
+
+python -m tools.mutants [--only WORDS ...] [--again] [--jobs 2]
+
+Cosmic Ray's operators write the mutants. Importing torch takes longer than most tests, so it is done once: every
+mutant is tried in a fork, in a private copy of the checkout. tests/equivalent_mutants.toml lists the mutants that
+survive because they compute the same, with the reason. The exit code is 0 when every other mutant is killed, or
+reported survivors are below 5 % of all and every one of them is listed there.
+"""
+
+import argparse
+import difflib
+import importlib
+import json
+import os
+import re
+import resource
+import signal
+import sys
+import tempfile
+import time
+import tomllib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.matrix import copy_checkout
+
+ENOUGH = 0.95
+MEMORY = 8 * 2**30  # bytes that a mutant may ask for
+STILLBORN = 99  # exit code of a mutant that cannot even be imported: no test is needed against it
+REPORTS = Path("build/mutants").resolve()
+EQUIVALENT = Path("tests/equivalent_mutants.toml")
+PRELOADED = (
+    "torch numpy scipy.signal scipy.stats matplotlib.pyplot hypothesis pytest sklearn.datasets cv2 IPython.display"
+)
+SECONDS = 300  # for one mutant; the slowest tests take a tenth of it
+MODULES = {  # the test files, and which of the fuzz tests
+    "helpers/interop.py": ("interop batch_norm cross_correlation", "cross_corr or spatial"),
+    "helpers/batch_norm.py": ("batch_norm", "batch_norm"),
+    "helpers/cross_correlation.py": ("cross_correlation", "cross_corr"),
+    "helpers/gradient_check.py": ("gradient_check", "gradient or relative or autograd"),
+    "helpers/central_differences.py": ("gradient_check", "gradient or relative or autograd"),
+    "helpers/gradient_hints.py": ("gradient_check", ""),
+    "helpers/warmup/learning_rates.py": ("learning_rates", "label"),
+}
+# One replacement of each operator by its opposite, and of each bound by its neighbor.
+SWAPS = {
+    "Binary": "Add_Sub Sub_Add Mul_Div Div_Mul FloorDiv_Mul Mod_Mul Pow_Mul LShift_RShift BitAnd_BitOr BitOr_BitAnd",
+    "Comparison": "Eq_NotEq NotEq_Eq Lt_LtE Lt_GtE LtE_Lt LtE_Gt Gt_GtE Gt_LtE GtE_Gt GtE_Lt Is_IsNot IsNot_Is",
+    "Unary": "USub_UAdd Delete_Not Delete_Invert",
+}
+OPERATORS = [f"Replace{kind}Operator_{swap}" for kind, swaps in SWAPS.items() for swap in swaps.split()]
+OPERATORS += ["ReplaceTrueWithFalse", "ReplaceFalseWithTrue", "ReplaceAndWithOr", "ReplaceOrWithAnd", "AddNot"]
+OPERATORS += ["ReplaceBreakWithContinue", "ReplaceContinueWithBreak", "ZeroIterationForLoop", "ExceptionReplacer"]
+OPERATORS += ["NumberReplacer", "RemoveDecorator"]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    module: str
+    line: int
+    operator: str
+    occurrence: int  # of the operator in the module
+
+
+@dataclass(frozen=True)
+class Survivor:
+    module: str
+    line: int
+    before: str
+    after: str
+
+    def __str__(self):
+        return f"{self.module}:{self.line}\n  - {self.before}\n  + {self.after}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="See which small faults the tests notice.")
+    parser.add_argument(
+        "--only", nargs="+", metavar="WORDS", default=[""], help="modules whose path holds one of these"
+    )
+    parser.add_argument("--again", action="store_true", help="only the survivors of the last run")
+    parser.add_argument("--jobs", type=int, default=2, help="mutants tried at the same time (2)")
+    arguments = parser.parse_args()
+    # Before they are imported: a fork does not inherit a pool of threads.
+    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
+    os.environ.update(MPLBACKEND="agg", PYTHONDONTWRITEBYTECODE="1", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+    for name in PRELOADED.split():
+        importlib.import_module(name)
+    chosen = [module for module in MODULES if any(word in module for word in arguments.only)]
+    if not chosen:
+        sys.exit(f"no module has such a name; there are {', '.join(MODULES)}")
+    ok = True
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        copies = [Path(folder, str(job)) for job in range(arguments.jobs)]
+        for copy in copies:
+            copy_checkout(copy)
+        copy_checkout(original := Path(folder, "original"))
+        os.chdir(original)  # so that nothing changes meanwhile
+        for module in chosen:
+            ok &= mutate(module, copies, arguments.again)
+    sys.exit(not ok)
+
+
+def mutate(module: str, copies: list[Path], again: bool) -> bool:
+    """Try every mutant of a module, report, and say whether the survivors are few and accounted for."""
+    report = REPORTS / f"{Path(module).stem}.json"
+    every = list_mutants(module)
+    if again:
+        last = json.loads(report.read_text("utf-8"))
+        every = [mutant for mutant in every if [mutant.operator, mutant.occurrence] in last]
+    start = time.monotonic()
+    if (code := attempt(None, module, copies[0])) != 0:
+        sys.exit(f"{module}: its tests fail without a mutant, exit code {code}")
+    print(f"{module}: {len(every)} mutants, its tests take {time.monotonic() - start:.1f} s", flush=True)
+    outcomes, survived = Counter(), []
+    for mutant, code in tried(every, copies):
+        kind = {0: "survived", STILLBORN: "stillborn", -signal.SIGALRM: "timeout"}.get(code, "killed")
+        outcomes[kind] += 1
+        if kind == "survived":
+            survived.append(mutant)
+            print(survivor(mutant), flush=True)
+        if outcomes.total() % 50 == 0:
+            print(f"  {outcomes.total()}/{len(every)} {dict(outcomes)} {time.monotonic() - start:.0f} s", flush=True)
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    report.write_text(json.dumps([[m.operator, m.occurrence] for m in survived]), encoding="utf-8")
+    unlisted = [s for s in map(survivor, survived) if not reason(s)]
+    tested = outcomes.total() - outcomes["stillborn"]
+    rate = 1 - len(survived) / max(1, tested)
+    print(
+        f"{module}: {tested} mutants, {rate:.1%} killed ({outcomes['timeout']} by the time limit), "
+        f"{len(survived)} survived, {len(unlisted)} of them not listed as equivalent:",
+        *unlisted, sep="\n", flush=True,
+    )  # fmt: skip
+    return not unlisted and (rate >= ENOUGH or again)
+
+
+def list_mutants(module: str) -> list[Mutant]:
+    from cosmic_ray.ast import ast_nodes, get_ast  # noqa: PLC0415 - after the threads are settled
+    from cosmic_ray.plugins import get_operator  # noqa: PLC0415
+
+    nodes = list(ast_nodes(get_ast(Path(module).read_text(encoding="utf-8"))))
+    found = []
+    for name in OPERATORS:
+        operator = get_operator(f"core/{name}")()
+        lines = [start[0] for node in nodes for start, _ in operator.mutation_positions(node)]
+        found += [Mutant(module, line, name, occurrence) for occurrence, line in enumerate(lines)]
+    return sorted(found, key=lambda mutant: (mutant.line, mutant.operator, mutant.occurrence))
+
+
+def source_of(mutant: Mutant) -> str:
+    from cosmic_ray.mutating import mutate_code  # noqa: PLC0415
+    from cosmic_ray.plugins import get_operator  # noqa: PLC0415
+
+    operator = get_operator(f"core/{mutant.operator}")()
+    return mutate_code(Path(mutant.module).read_text(encoding="utf-8"), operator, mutant.occurrence)
+
+
+def survivor(mutant: Mutant) -> Survivor:
+    old, new = Path(mutant.module).read_text(encoding="utf-8").splitlines(), source_of(mutant).splitlines()
+    codes = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+    _, i, i_end, j, j_end = next((code for code in codes if code[0] != "equal"), ("", 0, 0, 0, 0))
+    before, after = (" ".join(map(str.strip, lines)) for lines in (old[i:i_end], new[j:j_end]))
+    return Survivor(mutant.module, i + 1, before, after)
+
+
+def reason(survivor: Survivor) -> str:
+    """Why the survivor is equivalent, or nothing: the first entry whose patterns its line and mutant hold."""
+    for entry in tomllib.loads(EQUIVALENT.read_text(encoding="utf-8")).get(Path(survivor.module).stem, []):
+        if re.search(entry["line"], survivor.before) and re.search(entry.get("mutant", ""), survivor.after):
+            return entry["reason"]
+    return ""
+
+
+def tried(every: list[Mutant], copies: list[Path]) -> Iterator[tuple[Mutant, int]]:
+    """Each mutant with the exit code of its tests, as they end; one at a time in each copy."""
+    free, running, waiting = list(copies), {}, list(reversed(every))
+    while waiting or running:
+        while free and waiting:
+            mutant, copy = waiting.pop(), free.pop()
+            running[fork(mutant, mutant.module, copy)] = mutant, copy
+        process, status = os.wait()
+        mutant, copy = running.pop(process)
+        free.append(copy)
+        yield mutant, os.waitstatus_to_exitcode(status)
+
+
+def attempt(mutant: Mutant | None, module: str, copy: Path) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(fork(mutant, module, copy), 0)[1])
+
+
+def fork(mutant: Mutant | None, module: str, copy: Path) -> int:
+    """Start the tests of a module, with a mutant in its place, in a process of their own."""
+    sys.stdout.flush()
+    if process := os.fork():
+        return process
+    code = 1
+    try:
+        signal.alarm(SECONDS)
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        text = Path(module).read_text(encoding="utf-8") if mutant is None else source_of(mutant)
+        (copy / module).write_text(text, encoding="utf-8")
+        os.chdir(copy)
+        sys.path[0] = str(copy)
+        output = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        code = run_tests(module)
+    finally:
+        os._exit(code)
+
+
+def run_tests(module: str) -> int:
+    import pytest  # noqa: PLC0415
+
+    try:
+        importlib.import_module(module.removesuffix(".py").replace("/", "."))
+    except Exception:
+        return STILLBORN
+    files, fuzz = MODULES[module]
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "_hypothesis_pytestplugin", "--hypothesis-profile=mutants"]
+    code = pytest.main([*options, *(f"tests/test_{name}.py" for name in files.split())])
+    if code == 0 and fuzz:
+        code = pytest.main([*options, "tests/test_fuzz.py", "-k", fuzz])
+    return int(code)
+
+
+if __name__ == "__main__":
+    main()
