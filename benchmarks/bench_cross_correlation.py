@@ -1,8 +1,8 @@
 """Cross-correlation side by side with torch, SciPy and OpenCV, over image and kernel sizes.
 
 `python -m benchmarks.bench_cross_correlation` prints the grid as ratios (below 1: cross_corr_2d leads) and
-records it in data/cross_corr_cost.json; `--quick` takes small images only and records nothing, `--threads=1`
-times one thread of each library, which a busy machine disturbs least.
+records it in data/cross_corr_cost.json; `--quick` takes small images only and records nothing, `--sizes=256,1024`
+takes these, and `--threads=1` times one thread of each library, which a busy machine disturbs least.
 """
 
 import datetime
@@ -98,22 +98,22 @@ def gradient_grid(sizes, seconds: float) -> None:
 def main() -> None:
     quick = "--quick" in sys.argv
     sizes, seconds = (SIZES[:3], 0.05) if quick else (SIZES, 0.25)
-    for option in sys.argv[1:]:
-        if option.startswith("--threads="):
-            torch.set_num_threads(int(option.partition("=")[2]))
-            cv2.setNumThreads(torch.get_num_threads())
+    options = dict(option.removeprefix("--").split("=") for option in sys.argv[1:] if "=" in option)
+    if "sizes" in options:
+        sizes = [int(size) for size in options["sizes"].split(",")]
+    if "threads" in options:
+        torch.set_num_threads(int(options["threads"]))
+        cv2.setNumThreads(int(options["threads"]))
     cores, threads = os.cpu_count(), torch.get_num_threads()
     print(f"{datetime.date.today()}, {cores} cores, {threads} threads", flush=True)
-    record = forward_grid(sizes, seconds)
-    gradient_grid([size for size in sizes if size <= 1024], seconds)
-    if quick:
-        return
     facts = {"date": str(datetime.date.today()), "cores": cores, "threads": threads, "machine": platform.machine()}
-    facts |= {"unit": "microseconds, fastest of five rounds", "times": record}
-    part = RECORD.with_suffix(".part")
-    part.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    part.replace(RECORD)
-    record_checksums()
+    facts |= {"unit": "microseconds, fastest of five rounds", "times": forward_grid(sizes, seconds)}
+    if not quick:
+        part = RECORD.with_suffix(".part")
+        part.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        part.replace(RECORD)
+        record_checksums()
+    gradient_grid([size for size in sizes if size <= 1024], seconds)
 
 
 if __name__ == "__main__":

@@ -122,9 +122,9 @@ class _CrossCorrelation(torch.autograd.Function):
 _CALL = 4_000.0  # one torch operation on a view, called from Python
 _SHIFT = 0.21  # multiply and add one shifted pixel
 _GATHER = 0.23  # copy one pixel into a matrix of windows and multiply it
-_BAND = 0.035  # one multiply-add inside a banded matrix product
-_PACK = 1.5  # lay one pixel out for the banded product, and crop it
-_TRANSFORM = 12.0  # one point of a float64 tile, forth and back (single precision takes float64 too)
+_BAND = 0.04  # one multiply-add inside a banded matrix product
+_PACK = 2.0  # lay one pixel out for the banded product, and crop it
+_TRANSFORM = 16.0  # one point of a float64 tile, forth and back (single precision takes float64 too)
 _BLOCK = 16  # outputs in a row of the banded product: the width of a register tile
 _CACHED = 1 << 19  # bytes that stay in the second-level cache
 _REACH = 12  # kernels that a tile may span in float64, so that rounding in the tile stays small in a window
@@ -151,10 +151,10 @@ def _plan(image: torch.Size, kernel: torch.Size, dtype: torch.dtype, method: str
 
     L, blocks = w + _BLOCK - 1, math.ceil(C / _BLOCK)
     inexact = dtype.is_floating_point or dtype.is_complex
-    if inexact and _BLOCK * L * h < room / 2:
+    rows = min(R, max(h, cached // (blocks * L)))
+    if inexact and L * (_BLOCK * h + blocks * (rows + h)) < room:
         step = _PACK + scale * _BAND * h * L
-        cost = scale * step * R * blocks * _BLOCK + 15 * _CALL
-        costs[_banded_product, max(h, cached // (blocks * L))] = cost
+        costs[_banded_product, rows] = scale * step * R * blocks * _BLOCK + 30 * _CALL
 
     if inexact and method != "direct":
         longest = [max(32, _REACH * m) if double else math.inf for m in kernel]
@@ -162,7 +162,8 @@ def _plan(image: torch.Size, kernel: torch.Size, dtype: torch.dtype, method: str
         points = _tiled(H, h, longest[0], tile[0]) * _tiled(W, w, longest[1], tile[1]) + math.prod(tile) / 2
         if method == "fft":
             return _tile_spectra, tile
-        costs[_tile_spectra, tile] = (1.5 if double else 1) * _TRANSFORM * points + 30 * _CALL
+        calls = 60 + 40 * math.ceil(R / (tile[0] - h + 1))
+        costs[_tile_spectra, tile] = (1.6 if double else 1) * _TRANSFORM * points + calls * _CALL
     return min(costs, key=costs.get)
 
 
