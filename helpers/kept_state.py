@@ -9,14 +9,12 @@ from types import ModuleType
 import numpy as np
 import torch
 
-from helpers.central_differences import to_numpy
-
 
 @contextmanager
 def state_kept(*functions: Callable) -> Iterator[None]:
     """Afterwards, put back the arrays that the functions keep."""
     holders = [holder for function in functions for holder in _holders(function, set())]
-    saved = [{key: (x, to_numpy(x).copy()) for key, x in holder.items() if _is_state(x)} for holder in holders]
+    saved = [{key: (x, _copy(x)) for key, x in holder.items() if _is_state(x)} for holder in holders]
     try:
         yield
     finally:
@@ -26,9 +24,14 @@ def state_kept(*functions: Callable) -> Iterator[None]:
                 del holder[key]
             for key, (x, before) in arrays.items():
                 holder[key] = x
-                if not _same(x, before):
-                    with torch.no_grad():
-                        x[...] = before if isinstance(x, np.ndarray) else torch.from_numpy(before)
+                if isinstance(x, np.ndarray) and x.flags.writeable:
+                    x[...] = before
+                elif isinstance(x, torch.Tensor) and not torch.equal(x, before):
+                    x.data.copy_(before)
+
+
+def _copy(x: np.ndarray | torch.Tensor) -> np.ndarray | torch.Tensor:
+    return x.copy() if isinstance(x, np.ndarray) else x.detach().clone()
 
 
 def _is_state(x: object) -> bool:

@@ -880,3 +880,17 @@ def test_an_input_that_autograd_does_not_reach_is_named():
 def test_check_autograd_refuses_what_is_not_a_sequence_of_tensors(inputs):
     with pytest.raises(TypeError, match="list or tuple of torch tensors"):
         check_autograd(torch.sin, inputs)
+
+
+def test_a_function_may_keep_arrays_of_any_dtype():
+    kept = {"names": np.array(["a", "b"]), "counts": np.array([2**62 + 1]), "nan": np.array([np.nan])}
+    kept["nan"].flags.writeable = False
+    before = copy.deepcopy(kept)
+
+    def forward(x):
+        kept["counts"][0] += 1
+        return x**2, kept and x
+
+    check_gradients(forward, lambda dout, x: 2 * dout * x, [np.ones(3)]).raise_if_failed()
+    for key, array in kept.items():
+        np.testing.assert_array_equal(array, before[key])
