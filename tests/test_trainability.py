@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+from helpers.data import load_digits
 from helpers.warmup import trainability
 from helpers.warmup.trainability import PLAIN, REMEDIES, Setting, gradient_norms, training_loss
 
@@ -40,6 +41,16 @@ def test_a_sigmoid_layer_shrinks_the_gradient_by_a_quarter_of_the_weights_norm_o
     norms = gradient_norms(Setting("", "sigmoid", 1.0), depth=10)
     # The largest singular value of a square Gaussian matrix with variance 1/n is 2, in the limit of large n.
     assert (norms[1:] / norms[:-1] < 2 / 4).all()
+
+
+def test_one_layer_with_a_skip_is_the_formula_by_hand():
+    rng = np.random.default_rng(3)
+    weights, upstream = rng.normal(0, np.sqrt(2 / 64), (64, 64)), rng.normal(size=(128, 64))
+    pixels = load_digits()[0].reshape(-1, 64)
+    on = (pixels[:128] - pixels.mean()) @ weights.T > 0
+    expected = np.linalg.norm(upstream + (upstream * on) @ weights) / np.linalg.norm(upstream)
+    norms = gradient_norms(Setting("", gain=2.0, skip=True), depth=1, seed=3)
+    np.testing.assert_allclose(norms, [1, expected], rtol=1e-12)  # sums of a few thousand in float64
 
 
 def test_skips_alone_make_the_gradient_grow():
@@ -84,9 +95,7 @@ def test_gradient_curves_are_drawn_on_a_log_scale_with_their_labels_in_their_ord
 
 
 def test_labels_of_curves_that_end_together_are_moved_apart(axes):
-    trainability.draw_gradients(
-        axes, {"a": np.array([1, 1]), "b": np.array([1, 2]), "c": np.array([1, 1e9])}, ""
-    )
+    trainability.draw_gradients(axes, {"a": np.array([1, 1]), "b": np.array([1, 2]), "c": np.array([1, 1e9])}, "")
     heights = [np.log10(text.get_position()[1]) for text in axes.texts]
     assert min(np.diff(heights)) > 0.5
 
