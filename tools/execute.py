@@ -30,9 +30,7 @@ KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "nam
 def main() -> None:
     parser = argparse.ArgumentParser(description="Execute the notebook.")
     parser.add_argument("notebook", nargs="?", type=Path, default=Path("coursework1.ipynb"))
-    parser.add_argument(
-        "--in-place", action="store_true", help="replace the notebook instead of writing to build/"
-    )
+    parser.add_argument("--in-place", action="store_true", help="replace the notebook instead of writing to build/")
     arguments = parser.parse_args()
     source, start = arguments.notebook, time.perf_counter()
     try:
