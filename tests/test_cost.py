@@ -116,6 +116,8 @@ def test_shares_are_drawn_as_bars_that_fill_a_hundred_percent(axes):
     cost.draw_shares(axes, "VGG-16")
     widths = np.array([[bar.get_width() for bar in bars] for bars in axes.containers])
     np.testing.assert_allclose(widths.sum(axis=0), 100)
+    starts = np.array([[bar.get_x() for bar in bars] for bars in axes.containers])
+    np.testing.assert_allclose(starts, np.cumsum(widths, axis=0) - widths, atol=1e-9)
     assert [bars.get_label() for bars in axes.containers] == list(cost.GROUPS)
     np.testing.assert_allclose(widths[2], [89.36, 0.80, 0], atol=0.005)
     names = [label.get_text() for label in axes.get_yticklabels()]
