@@ -107,6 +107,8 @@ def main() -> None:
     cores, threads = os.cpu_count(), torch.get_num_threads()
     print(f"{datetime.date.today()}, {cores} cores, {threads} threads", flush=True)
     facts = {"date": str(datetime.date.today()), "cores": cores, "threads": threads, "machine": platform.machine()}
+    if hasattr(os, "getloadavg"):  # more than the cores: the machine was busy, and the times are uncertain
+        facts["load"] = round(os.getloadavg()[0], 1)
     facts |= {"unit": "microseconds, fastest of five rounds", "times": forward_grid(sizes, seconds)}
     if not quick:
         part = RECORD.with_suffix(".part")

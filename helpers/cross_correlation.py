@@ -26,11 +26,13 @@ def cross_corr_2d(X: Array, K: Array, *, method: str = "auto") -> Array:
     directly; a complex K is not conjugated. Tensors that require gradients get them for X and K, to any
     order; torch.func works too.
 
-    method "direct" adds products, "fft" multiplies the spectra of tiles, "auto" takes the cheaper. Always
-    the error of an output, relative to the sum of |X||K| over its own window, is at most 4 times that of
-    plain summation: float32 is transformed in float64, and a tile whose range is too great for its
-    transform is summed directly. NaN and infinity reach exactly the outputs whose window holds them.
-    Working memory: at most 8 times the size of inputs and output.
+    method "direct" adds products, "fft" multiplies the spectra of tiles, "auto" takes the cheaper. The largest
+    error of an output, relative to the sum of |X||K| over its own window, stays within 4 times that of plain
+    summation: float32 is transformed in float64, and a tile whose range is too great for its transform is
+    summed directly. The exception is float64 where plain summation is exact almost by chance, as on a constant
+    image: there a transform stays below 8 units of rounding (2^-53). NaN and infinity reach exactly the
+    outputs whose window holds them. Working memory: at most 8 times the size of inputs and output, not
+    counting what torch's own operations allocate inside.
 
     Raises ValueError: not 2-D, empty, kernel larger than image, two devices, unknown method. TypeError:
     not an array, mixed kinds, bool or another dtype that is not listed here, two dtypes that torch does

@@ -215,6 +215,13 @@ def test_error_is_at_most_four_times_that_of_conv2d(dtype, kernel, image):
         assert error_over_window_sums(cross_corr_2d(X, K, method=method), X, K) <= bound
 
 
+@pytest.mark.parametrize("kernel", [15, 31])
+def test_constant_image_stays_below_eight_roundings(kernel):
+    # All windows are one sum, which conv2d may get right by chance: four times its error can be missed here.
+    X, K = torch.full((73, 90), 0.1, dtype=torch.float64), tensor((kernel, kernel), seed=1).abs()
+    assert error_over_window_sums(cross_corr_2d(X, K, method="fft"), X, K) < 8 * 2**-53
+
+
 def test_windows_of_zeros_stay_zero_in_a_transform():
     X = tensor((90, 81), torch.float32)
     X[20:70, 20:70] = 0
