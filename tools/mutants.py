@@ -1,6 +1,6 @@
 """Mutation testing: plant one small fault at a time in a module and see whether its tests notice.
 
-python -m tools.mutants [--only WORDS ...] [--again] [--jobs 2]
+python -m tools.mutants [--only WORDS ...] [--again] [--figures] [--jobs 2]
 
 Cosmic Ray's operators write the mutants. Importing torch takes longer than most tests, so it is done once: every
 mutant is tried in a fork, in a private copy of the checkout. tests/equivalent_mutants.toml lists the mutants that
@@ -31,6 +31,7 @@ ENOUGH = 0.95
 MEMORY = 8 * 2**30  # bytes that a mutant may ask for
 STILLBORN = 99  # exit code of a mutant that cannot even be imported: no test is needed against it
 REPORTS = Path("build/mutants").resolve()
+FAULTS = Path("tests/figure_faults.toml")
 EQUIVALENT = Path("tests/equivalent_mutants.toml")
 PRELOADED = (
     "torch numpy scipy.signal scipy.stats matplotlib.pyplot hypothesis pytest sklearn.datasets cv2 IPython.display"
@@ -64,6 +65,32 @@ class Mutant:
     operator: str
     occurrence: int  # of the operator in the module
 
+    def source(self) -> str:
+        from cosmic_ray.mutating import mutate_code  # noqa: PLC0415
+        from cosmic_ray.plugins import get_operator  # noqa: PLC0415
+
+        operator = get_operator(f"core/{self.operator}")()
+        return mutate_code(Path(self.module).read_text(encoding="utf-8"), operator, self.occurrence)
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A fault in a function that draws, written down in tests/figure_faults.toml."""
+
+    module: str
+    function: str
+    right: str
+    wrong: str
+
+    def source(self) -> str:
+        text = Path(self.module).read_text(encoding="utf-8")
+        start = text.index(f"\ndef {self.function}(")
+        end = text.find("\n\n\n", start) % (len(text) + 1)
+        body = text[start:end]
+        if body.count(self.right) != 1:
+            sys.exit(f"{FAULTS}: {self.function} holds {self.right!r} {body.count(self.right)} times, not once")
+        return text[:start] + body.replace(self.right, self.wrong) + text[end:]
+
 
 @dataclass(frozen=True)
 class Survivor:
@@ -82,6 +109,7 @@ def main() -> None:
         "--only", nargs="+", metavar="WORDS", default=[""], help="modules whose path holds one of these"
     )
     parser.add_argument("--again", action="store_true", help="only the survivors of the last run")
+    parser.add_argument("--figures", action="store_true", help="plant the faults of the figures instead")
     parser.add_argument("--jobs", type=int, default=2, help="mutants tried at the same time (2)")
     arguments = parser.parse_args()
     # Before they are imported: a fork does not inherit a pool of threads.
@@ -89,9 +117,11 @@ def main() -> None:
     os.environ.update(MPLBACKEND="agg", PYTHONDONTWRITEBYTECODE="1", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
     for name in PRELOADED.split():
         importlib.import_module(name)
-    chosen = [module for module in MODULES if any(word in module for word in arguments.only)]
+    faults = list_faults()
+    every = faults if arguments.figures else MODULES
+    chosen = [module for module in every if any(word in module for word in arguments.only)]
     if not chosen:
-        sys.exit(f"no module has such a name; there are {', '.join(MODULES)}")
+        sys.exit(f"no module has such a name; there are {', '.join(every)}")
     ok = True
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copies = [Path(folder, str(job)) for job in range(arguments.jobs)]
@@ -100,7 +130,9 @@ def main() -> None:
         copy_checkout(original := Path(folder, "original"))
         os.chdir(original)  # so that nothing changes meanwhile
         for module in chosen:
-            ok &= mutate(module, copies, arguments.again)
+            ok &= (
+                plant(module, faults[module], copies) if arguments.figures else mutate(module, copies, arguments.again)
+            )
     sys.exit(not ok)
 
 
@@ -137,6 +169,24 @@ def mutate(module: str, copies: list[Path], again: bool) -> bool:
     return not unlisted and (rate >= ENOUGH or again)
 
 
+def plant(module: str, faults: list[Planted], copies: list[Path]) -> bool:
+    """Try the faults written down for a module's figures; every one must be noticed."""
+    if (code := attempt(None, module, copies[0])) != 0:
+        sys.exit(f"{module}: its tests fail without a fault, exit code {code}")
+    missed = [fault for fault, code in tried(faults, copies) if code in (0, STILLBORN)]
+    print(f"{module}: {len(faults) - len(missed)} of {len(faults)} planted faults noticed", flush=True)
+    print(*(f"  {fault.function}\n  - {fault.right}\n  + {fault.wrong}" for fault in missed), sep="\n", end="\n" if missed else "")
+    return not missed
+
+
+def list_faults() -> dict[str, list[Planted]]:
+    found = {}
+    for stem, functions in tomllib.loads(FAULTS.read_text(encoding="utf-8")).items():
+        (module,) = (str(path) for path in Path("helpers").rglob(f"{stem}.py"))
+        found[module] = [Planted(module, name, *pair) for name, pairs in functions.items() for pair in pairs]
+    return found
+
+
 def list_mutants(module: str) -> list[Mutant]:
     from cosmic_ray.ast import ast_nodes, get_ast  # noqa: PLC0415 - after the threads are settled
     from cosmic_ray.plugins import get_operator  # noqa: PLC0415
@@ -150,16 +200,8 @@ def list_mutants(module: str) -> list[Mutant]:
     return sorted(found, key=lambda mutant: (mutant.line, mutant.operator, mutant.occurrence))
 
 
-def source_of(mutant: Mutant) -> str:
-    from cosmic_ray.mutating import mutate_code  # noqa: PLC0415
-    from cosmic_ray.plugins import get_operator  # noqa: PLC0415
-
-    operator = get_operator(f"core/{mutant.operator}")()
-    return mutate_code(Path(mutant.module).read_text(encoding="utf-8"), operator, mutant.occurrence)
-
-
 def survivor(mutant: Mutant) -> Survivor:
-    old, new = Path(mutant.module).read_text(encoding="utf-8").splitlines(), source_of(mutant).splitlines()
+    old, new = Path(mutant.module).read_text(encoding="utf-8").splitlines(), mutant.source().splitlines()
     codes = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
     _, i, i_end, j, j_end = next((code for code in codes if code[0] != "equal"), ("", 0, 0, 0, 0))
     before, after = (" ".join(map(str.strip, lines)) for lines in (old[i:i_end], new[j:j_end]))
@@ -174,7 +216,7 @@ def reason(survivor: Survivor) -> str:
     return ""
 
 
-def tried(every: list[Mutant], copies: list[Path]) -> Iterator[tuple[Mutant, int]]:
+def tried(every: list, copies: list[Path]) -> Iterator[tuple]:
     """Each mutant with the exit code of its tests, as they end; one at a time in each copy."""
     free, running, waiting = list(copies), {}, list(reversed(every))
     while waiting or running:
@@ -187,11 +229,11 @@ def tried(every: list[Mutant], copies: list[Path]) -> Iterator[tuple[Mutant, int
         yield mutant, os.waitstatus_to_exitcode(status)
 
 
-def attempt(mutant: Mutant | None, module: str, copy: Path) -> int:
+def attempt(mutant: Mutant | Planted | None, module: str, copy: Path) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(fork(mutant, module, copy), 0)[1])
 
 
-def fork(mutant: Mutant | None, module: str, copy: Path) -> int:
+def fork(mutant: Mutant | Planted | None, module: str, copy: Path) -> int:
     """Start the tests of a module, with a mutant in its place, in a process of their own."""
     sys.stdout.flush()
     if process := os.fork():
@@ -200,31 +242,34 @@ def fork(mutant: Mutant | None, module: str, copy: Path) -> int:
     try:
         signal.alarm(SECONDS)
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-        text = Path(module).read_text(encoding="utf-8") if mutant is None else source_of(mutant)
+        text = Path(module).read_text(encoding="utf-8") if mutant is None else mutant.source()
         (copy / module).write_text(text, encoding="utf-8")
         os.chdir(copy)
         sys.path[0] = str(copy)
         output = os.open(os.devnull, os.O_WRONLY)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        code = run_tests(module)
+        code = run_tests(module, mutant.function if isinstance(mutant, Planted) else "")
     finally:
         os._exit(code)
 
 
-def run_tests(module: str) -> int:
+def run_tests(module: str, drawing: str) -> int:
+    """The exit code of the module's tests; those that name the drawing first, since they are quickest to notice."""
     import pytest  # noqa: PLC0415
 
     try:
         importlib.import_module(module.removesuffix(".py").replace("/", "."))
     except Exception:
         return STILLBORN
-    files, fuzz = MODULES[module]
+    files, fuzz = MODULES.get(module) or (Path(module).stem.replace("_drawings", "s"), "")
+    files = [f"tests/test_{name}.py" for name in files.split()]
+    tests = re.split(r"\ndef (test_\w+)", Path(files[0]).read_text(encoding="utf-8"))[1:]
+    first = [name for name, body in zip(tests[::2], tests[1::2], strict=True) if drawing and f"{drawing}(" in body]
+    runs = [[files[0], "-k", " or ".join(first)]] if first else []
+    runs += [files, *([["tests/test_fuzz.py", "-k", fuzz]] if fuzz and not drawing else [])]
     options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "_hypothesis_pytestplugin", "--hypothesis-profile=mutants"]
-    code = pytest.main([*options, *(f"tests/test_{name}.py" for name in files.split())])
-    if code == 0 and fuzz:
-        code = pytest.main([*options, "tests/test_fuzz.py", "-k", fuzz])
-    return int(code)
+    return next((int(code) for run in runs if (code := pytest.main([*options, *run]))), 0)
 
 
 if __name__ == "__main__":
