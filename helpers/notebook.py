@@ -16,7 +16,7 @@ from PIL import Image
 # Okabe and Ito's color-blind-safe palette (jfly.uni-koeln.de/color), darkest first, yellow left out.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), "-")
-_DPI = 144
+_DPI = 128
 
 _POINTS = dict.fromkeys("abcdefghij", 2.5) | {"2": 15, "3": 25}
 _verified: dict[tuple[str, str], None] = {}  # an ordered set: a cell run twice counts once

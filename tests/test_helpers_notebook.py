@@ -36,7 +36,7 @@ def test_a_figure_is_shown_as_a_png_with_its_description_and_width(shown):
 
 def test_the_png_is_sharper_than_its_width_on_the_page(shown):
     notebook.show(figure(width=5), DESCRIPTION)
-    assert matplotlib.image.imread(io.BytesIO(shown[0].data)).shape[:2] == (288, 720)
+    assert matplotlib.image.imread(io.BytesIO(shown[0].data)).shape[:2] == (256, 640)
 
 
 def test_a_figure_that_was_shown_is_closed(shown):
