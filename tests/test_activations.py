@@ -67,6 +67,8 @@ def test_the_value_and_derivative_figure_carries_both_functions():
     for axes, expected in ((left, [0, 0.3 * -4]), (right, [0, 0.3])):
         assert [line.get_ydata()[0] for line in axes.lines] == pytest.approx(expected)
         assert [line.get_label() for line in axes.lines] == labels
+    names = [(axes.get_title(), axes.get_xlabel(), axes.get_ylabel()) for axes in (left, right)]
+    assert names == [("Value", "x", "f(x)"), ("Derivative", "x", "f'(x)")]
 
 
 def test_each_look_alike_is_drawn_under_its_own_name():
@@ -87,3 +89,5 @@ def test_the_figure_of_silent_units_carries_the_counts(silent):
         np.testing.assert_array_equal(line.get_ydata(), silent[leak].counts)
         np.testing.assert_array_equal(line.get_xdata()[[0, -1]], [4, sum(activations.STEPS)])
         assert line.get_label() == label
+    assert axes.lines[2].get_xdata()[0] == activations.STEPS[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("SGD step", "silent units of 32")

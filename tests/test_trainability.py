@@ -92,6 +92,8 @@ def test_gradient_curves_are_drawn_on_a_log_scale_with_their_labels_in_their_ord
     assert heights == pytest.approx({"falls": 1e-4, "stays": 1, "rises": 1e6})
     assert axes.get_yscale() == "log"
     assert axes.get_title() == "title"
+    assert axes.get_xlabel() == "layers passed on the way back"
+    assert axes.get_ylabel() == "gradient norm, relative"
 
 
 def test_labels_of_curves_that_end_together_are_moved_apart(axes):

@@ -22,9 +22,7 @@ def test_the_choice_is_not_at_the_edge_of_the_grid(selection):
 
 def test_error_rates_are_multiples_of_one_sample_of_their_own_set(selection):
     for errors, size in ((selection.train, 150), (selection.validation, 300), (selection.test, 1347)):
-        np.testing.assert_allclose(
-            errors * size, np.round(errors * size), atol=1e-9
-        )  # rounding of a quotient
+        np.testing.assert_allclose(errors * size, np.round(errors * size), atol=1e-9)  # rounding of a quotient
 
 
 def test_a_zero_training_error_goes_with_good_and_with_useless_models(selection):
@@ -38,9 +36,7 @@ def test_too_large_a_penalty_underfits_on_all_three_sets(selection):
         assert errors[-1] > errors[selection.chosen] + 0.15
 
 
-@pytest.mark.parametrize(
-    ("classifiers", "points", "expected"), [(1, 7, 1 / 2), (2, 1, 3 / 4), (3, 2, 50 / 64)]
-)
+@pytest.mark.parametrize(("classifiers", "points", "expected"), [(1, 7, 1 / 2), (2, 1, 3 / 4), (3, 2, 50 / 64)])
 def test_the_expected_best_is_the_one_counted_by_hand(classifiers, points, expected):
     # three flippers on two points: P(best = 0) = 1/64, P(best <= 1) = 27/64, so (0 + 26/2 + 37) / 64 = 50/64
     assert validation.expected_best(classifiers, points) == pytest.approx(expected, rel=1e-12)
@@ -73,7 +69,10 @@ def test_the_optimism_figure_counts_every_repeat_and_names_the_means():
     axes = Figure().subplots()
     scores = np.array([[0.6, 0.62, 0.64], [0.5, 0.4, 0.48]])
     validation.draw_optimism(axes, scores)
-    heights = [[patch.get_height() for patch in container] for container in axes.containers]
-    assert [sum(bars) for bars in heights] == [3, 3]
+    for bars, values in zip(axes.containers, scores, strict=True):
+        filled = [bar.get_x() + bar.get_width() / 2 for bar in bars if bar.get_height()]
+        np.testing.assert_allclose(filled, sorted(100 * values))  # a bar a percent, at its middle
+        assert sum(bar.get_height() for bar in bars) == len(values)
+    assert axes.lines[0].get_xdata()[0] == 50
     texts = [text.get_text() for text in axes.get_legend().get_texts()]
     assert texts == ["where chosen: mean 62.0 %", "fresh: mean 46.0 %"]

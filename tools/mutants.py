@@ -175,7 +175,8 @@ def plant(module: str, faults: list[Planted], copies: list[Path]) -> bool:
         sys.exit(f"{module}: its tests fail without a fault, exit code {code}")
     missed = [fault for fault, code in tried(faults, copies) if code in (0, STILLBORN)]
     print(f"{module}: {len(faults) - len(missed)} of {len(faults)} planted faults noticed", flush=True)
-    print(*(f"  {fault.function}\n  - {fault.right}\n  + {fault.wrong}" for fault in missed), sep="\n", end="\n" if missed else "")
+    for fault in missed:
+        print(f"  {fault.function}\n  - {fault.right}\n  + {fault.wrong}", flush=True)
     return not missed
 
 
