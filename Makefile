@@ -9,7 +9,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lab outputs lint bench submission assignment binder-check clean
+.PHONY: help run test lab outputs lint fuzz matrix mutants bench submission assignment binder-check clean
 
 help: ## This list
 	@echo "A worked deep-learning coursework. The two commands: make run, make test"
@@ -33,6 +33,16 @@ outputs: $(VENV)/.run ## Re-execute the notebook in place, without timing metada
 lint: $(VENV)/.dev ## Check style and formatting, the notebook's included
 	@$(BIN) -m ruff check .
 	@$(BIN) -m ruff format --check .
+
+fuzz: $(VENV)/.dev ## Try every public function on 10,000 generated inputs
+	@$(BIN) -m pytest -p no:randomly --hypothesis-profile=fuzz tests/test_fuzz.py
+
+matrix: $(VENV)/.dev ## Run tests and notebook under many circumstances (hours; see python -m tools.matrix --help)
+	@$(BIN) -m tools.matrix
+
+mutants: $(VENV)/.mutants ## Plant small faults and see whether the tests notice (an hour)
+	@$(BIN) -m tools.mutants --figures
+	@$(BIN) -m tools.mutants
 
 bench: $(VENV)/.dev ## Time the operations side by side with the libraries'
 	@$(BIN) -m benchmarks
@@ -66,6 +76,10 @@ $(VENV)/.run: requirements.txt $(VENV)/.made
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
 	@echo "Installing what the tests need"
 	@$(BIN) -m pip install --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/.mutants: $(VENV)/.dev
+	@$(BIN) -m pip install --disable-pip-version-check 'cosmic-ray>=8.4,<9'
 	@touch $@
 
 .venv-binder/.made:
