@@ -290,6 +290,27 @@ def test_the_shapes_measure_what_they_say():
     assert shapes["d"] == learning_rates.Shape(level=4.75, slowness=2.5, steadiness=0, rise=1.5)
 
 
+def test_shapes_do_not_depend_on_the_unit_of_the_loss():
+    runs = {"a": [1, 1, 1, 1], "b": [1, 0.75, 0.25, 0], "c": [1, 2, 2, 2], "d": [1, 0.5, 0.25, 0.25]}
+    small = curve_shapes({name: np.array(losses) / 2**7 for name, losses in runs.items()})
+    assert small == curve_shapes(runs)  # a power of two: exactly
+
+
+def test_a_short_run_ends_at_its_last_loss():
+    shapes = curve_shapes({"a": [3, 3, 1], "b": [3, 2, 2], "c": [3, 3, 3], "d": [3, 3, 3]})
+    assert [shapes[name].level for name in "abcd"] == [0, 0.5, 1, 1]
+
+
+def test_heights_are_measured_from_the_starts_of_all_runs_even_of_those_that_blow_up():
+    shapes = curve_shapes({"a": [1, 0], "b": [1, 0.5], "c": [5, np.nan], "d": [5, np.nan]})
+    assert shapes["b"].level == pytest.approx(0.5 / 3)  # the median start is 3
+
+
+def test_without_a_span_heights_are_losses():
+    shapes = curve_shapes({"a": [1, 1], "b": [1, 1], "c": [1, 1], "d": [3, 3]})
+    assert [shapes[name].slowness for name in "abcd"] == [0, 0, 0, 2]
+
+
 # --- The quadratic and the figures
 
 

@@ -21,7 +21,7 @@ IN_ORDER = ("-p", "no:randomly", "--nbval", "--nbval-current-env", "tests", "cou
 READ_ONLY = 'mount --bind . . && mount -o remount,ro,bind . && cd "$PWD" && exec "$@"'
 NO_NETWORK = 'ip link set lo up && exec "$@"'
 LEVEL = """import os, torch
-assert torch.backends.cpu.get_cpu_capability().lower() == os.environ["ATEN_CPU_CAPABILITY"], "it lacks this"""
+assert torch.backends.cpu.get_cpu_capability().lower() == os.environ['ATEN_CPU_CAPABILITY'], 'not supported'"""
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
