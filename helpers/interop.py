@@ -40,13 +40,7 @@ def as_tensors(**named: Array) -> tuple[list[torch.Tensor], Callable[[torch.Tens
 
 
 def _layout(tensor: torch.Tensor) -> str:
-    return (
-        "a quantized one"
-        if tensor.is_quantized
-        else "a nested one"
-        if tensor.is_nested
-        else str(tensor.layout)
-    )
+    return "a quantized one" if tensor.is_quantized else "a nested one" if tensor.is_nested else str(tensor.layout)
 
 
 class _Memory:

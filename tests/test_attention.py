@@ -64,13 +64,9 @@ def test_the_score_function_is_unbiased_for_any_baseline(scene, baseline):
 
 @pytest.mark.parametrize("baseline", [0.0, -0.4])
 def test_the_variance_is_that_of_the_outcomes(scene, baseline):
-    outcomes = attention.score_function(
-        scene, baseline, 1, 20, SimpleNamespace(multinomial=every_outcome_once)
-    )
+    outcomes = attention.score_function(scene, baseline, 1, 20, SimpleNamespace(multinomial=every_outcome_once))
     deviations = (outcomes - attention.hard_gradient(scene)).square().sum(1)
-    assert attention.estimator_variance(scene, baseline) == pytest.approx(
-        float(scene.weights @ deviations), rel=1e-10
-    )
+    assert attention.estimator_variance(scene, baseline) == pytest.approx(float(scene.weights @ deviations), rel=1e-10)
 
 
 def test_the_error_falls_with_the_root_of_the_number_of_samples(scene):

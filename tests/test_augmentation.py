@@ -64,9 +64,7 @@ def test_scaling_by_two_magnifies():
 
 
 def test_without_strength_the_colors_stay(image):
-    np.testing.assert_allclose(
-        augment.color_jitter(image, np.random.default_rng(0), strength=0)[0], image, atol=1e-12
-    )
+    np.testing.assert_allclose(augment.color_jitter(image, np.random.default_rng(0), strength=0)[0], image, atol=1e-12)
 
 
 def test_without_saturation_the_channels_agree(image):

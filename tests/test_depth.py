@@ -82,9 +82,7 @@ def test_no_choice_of_crossings_beats_the_bound(folds):
 @pytest.mark.parametrize("folds", FOLDS[2:])
 def test_the_wide_network_is_never_wrong_by_more_than_a_half(folds):
     x = np.arange(2 ** (folds + 3) + 1) / 2 ** (folds + 3)
-    errors = np.abs(
-        depth.evaluate(depth.deep_network(folds), x) - depth.evaluate(depth.wide_network(folds), x)
-    )
+    errors = np.abs(depth.evaluate(depth.deep_network(folds), x) - depth.evaluate(depth.wide_network(folds), x))
     assert errors.max() == 0.5
 
 

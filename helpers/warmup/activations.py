@@ -100,7 +100,5 @@ def draw_silent_units(axes: Axes, **networks: SilentUnits) -> None:
         axes.step(EVERY * np.arange(1, 1 + len(network.counts)), network.counts, label=name.replace("_", " "))
     axes.axvline(STEPS[0], color="C6", linewidth=1)
     axes.text(STEPS[0] + 3, 0.3, f"rate {RATES[0]:g} before, {RATES[1]:g} after")
-    axes.set(
-        xlabel="SGD step", ylabel="silent units of 32", title="Units negative on every digit", ylim=(0, None)
-    )
+    axes.set(xlabel="SGD step", ylabel="silent units of 32", title="Units negative on every digit", ylim=(0, None))
     axes.legend(loc="center right")

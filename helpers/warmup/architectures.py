@@ -88,9 +88,7 @@ def table() -> str:
     ]
     for name in ("AlexNet 2012", "AlexNet", "VGG-16", "GoogLeNet (paper)", "GoogLeNet", "ResNet-50"):
         year, error = RESULTS.get(name, ("", "(torchvision's variant, not an entry)"))
-        rows.append(
-            (name, year, layers(name)[-1].depth, f"{parameters(name):,}", f"{multiply_adds(name):,}", error)
-        )
+        rows.append((name, year, layers(name)[-1].depth, f"{parameters(name):,}", f"{multiply_adds(name):,}", error))
     return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows)
 
 

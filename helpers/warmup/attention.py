@@ -22,9 +22,7 @@ class Scene:
 
     weights = property(lambda self: self.logits.softmax(0))  # (K,) alpha
     rewards = property(lambda self: self.reward(self.values))  # (K,) R_i for each single patch
-    score = property(
-        lambda self: torch.eye(len(self.logits)) - self.weights
-    )  # (K, K) d log alpha_s / d theta
+    score = property(lambda self: torch.eye(len(self.logits)) - self.weights)  # (K, K) d log alpha_s / d theta
 
     def reward(self, prediction: torch.Tensor) -> torch.Tensor:
         """R(z) = -|z - target|^2 for predictions (..., 3)."""

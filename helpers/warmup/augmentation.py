@@ -21,9 +21,7 @@ def flip(image: np.ndarray, rng, probability: float = 0.5) -> tuple[np.ndarray, 
     return (image[:, ::-1], "mirrored") if rng.random() < probability else (image, "not mirrored")
 
 
-def rotate_and_scale(
-    image: np.ndarray, rng, degrees: float = 15, zoom: float = 1.25
-) -> tuple[np.ndarray, str]:
+def rotate_and_scale(image: np.ndarray, rng, degrees: float = 15, zoom: float = 1.25) -> tuple[np.ndarray, str]:
     """Turned by -degrees to degrees and magnified 1/zoom to zoom times."""
     angle, factor = rng.uniform(-degrees, degrees), zoom ** rng.uniform(-1, 1)
     return affine(image, angle, factor), f"by {angle:+.0f}°, {factor:.2f} times"
@@ -79,9 +77,7 @@ def accuracy_by_shift(augmented: bool, steps: int = 800, seed: int = 0) -> np.nd
         moves = augmented * rng.integers(-MARGIN, MARGIN + 1, (2, 128))  # anew for every digit in every batch
         leaves = [p.requires_grad_() for p in parameters]
         scores = _network(shift(train_x[batch], *moves), *leaves)
-        gradients = torch.autograd.grad(
-            functional.cross_entropy(scores, torch.from_numpy(train_y[batch])), leaves
-        )
+        gradients = torch.autograd.grad(functional.cross_entropy(scores, torch.from_numpy(train_y[batch])), leaves)
         velocity = [0.9 * v - 0.1 * (1 - step / steps) * g for v, g in zip(velocity, gradients, strict=True)]
         parameters = [p.detach() + v for p, v in zip(parameters, velocity, strict=True)]
     moves = np.indices((5, 5)).reshape(2, 25).T - MARGIN

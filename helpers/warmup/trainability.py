@@ -81,9 +81,7 @@ def draw_gradients(axes: Axes, curves: dict[str, np.ndarray], title: str) -> Non
         axes.semilogy(norms)
         height = max(np.log10(norms[-1]), height + gap)
         axes.text(1.03 * len(norms), 10**height, label, va="center")
-    axes.set(
-        xlabel="layers passed on the way back", xlim=(0, 2 * len(norms)), xticks=range(0, len(norms), 10)
-    )
+    axes.set(xlabel="layers passed on the way back", xlim=(0, 2 * len(norms)), xticks=range(0, len(norms), 10))
     axes.set(ylabel="gradient norm, relative", title=title)
 
 
@@ -103,9 +101,7 @@ def _digits() -> tuple[torch.Tensor, torch.Tensor]:
 
 def _layers(rng, gain: float, depth: int) -> list[tuple[torch.Tensor, ...]]:
     zeros, scale = torch.zeros(depth, WIDTH, dtype=torch.float64), np.sqrt(gain / WIDTH)
-    return [
-        (torch.from_numpy(rng.normal(0, scale, (WIDTH, WIDTH))), 1 + zero, zero.clone()) for zero in zeros
-    ]
+    return [(torch.from_numpy(rng.normal(0, scale, (WIDTH, WIDTH))), 1 + zero, zero.clone()) for zero in zeros]
 
 
 def _states(x: torch.Tensor, layers, setting: Setting) -> list[torch.Tensor]:

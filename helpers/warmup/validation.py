@@ -69,9 +69,7 @@ def draw_selection(axes: Axes, selection: Selection) -> None:
 def draw_optimism(axes: Axes, scores: np.ndarray) -> None:
     """Draw histograms of the winner's two scores, with their means."""
     bins = np.arange(34.5, 76)
-    for values, name, color, hatch in zip(
-        scores, ("where chosen", "fresh"), ("C1", "C2"), ("", "//"), strict=True
-    ):
+    for values, name, color, hatch in zip(scores, ("where chosen", "fresh"), ("C1", "C2"), ("", "//"), strict=True):
         label = f"{name}: mean {100 * values.mean():.1f} %"
         axes.hist(100 * values, bins, color=color, hatch=hatch, alpha=0.7, edgecolor="white", label=label)
     axes.axvline(50, color="C6", linewidth=1)
