@@ -80,10 +80,12 @@ def main() -> None:
     if not chosen:
         sys.exit("no row has such a name; --list shows them")
     results = []
-    for row in chosen:
-        print(f"[{len(results) + 1}/{len(chosen)}] {row.name} ...", flush=True)
-        results.append(run(row, sys.argv[split + 1 :]))
-        print(f"    {results[-1]}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="matrix-") as folder:
+        copy_checkout(source := Path(folder, "source"))  # so that nothing changes meanwhile
+        for row in chosen:
+            print(f"[{len(results) + 1}/{len(chosen)}] {row.name} ...", flush=True)
+            results.append(run(row, source, sys.argv[split + 1 :]))
+            print(f"    {results[-1]}", flush=True)
     width = max(len(row.name) for row in chosen)
     print("", *(f"{row.name:{width}}  {result}" for row, result in zip(chosen, results, strict=True)), sep="\n")
     counts = {word: sum(result.startswith(word) for result in results) for word in ("pass", "FAIL", "not here")}
@@ -91,7 +93,7 @@ def main() -> None:
     sys.exit(counts["FAIL"] > 0)
 
 
-def run(row: Row, extra: list[str]) -> str:
+def run(row: Row, source: Path, extra: list[str]) -> str:
     """The row's outcome in a line: pass, FAIL, or "not here" with the reason."""
     environment = os.environ | row.environment
     python, reason = interpreter(row)
@@ -103,7 +105,7 @@ def run(row: Row, extra: list[str]) -> str:
         prefix = ["unshare", *users, row.namespaces, "sh", "-c", row.script, "sh"]
     with tempfile.TemporaryDirectory(prefix="matrix-") as folder:
         checkout = Path(folder, row.folder)
-        copy_checkout(checkout)
+        shutil.copytree(source, checkout)
         try:
             trial = [*prefix, python, "-c", row.possible]
             subprocess.run(trial, cwd=checkout, env=environment, check=True, capture_output=True, text=True)
