@@ -1,4 +1,4 @@
-"""Valid 2-D cross-correlation by four methods, and the cost model that chooses among them."""
+"""Valid 2-D cross-correlation in five ways, and the cost model that chooses among them."""
 
 import math
 from functools import lru_cache, partial

@@ -101,4 +101,4 @@ def draw_silent_units(axes: Axes, **networks: SilentUnits) -> None:
     axes.axvline(STEPS[0], color="C6", linewidth=1)
     axes.text(STEPS[0] + 3, 0.3, f"rate {RATES[0]:g} before, {RATES[1]:g} after")
     axes.set(xlabel="SGD step", ylabel="silent units of 32", title="Units negative on every digit", ylim=(0, None))
-    axes.legend(loc="center right")
+    axes.legend(loc="upper right", bbox_to_anchor=(1, 0.88))
