@@ -9,18 +9,19 @@ import torch
 
 from helpers.interop import Array, as_tensors
 
-_BLOCK = 2**19  # elements worked on at a time, whole channels that stay in cache from pass to pass
-_FAR = 4  # standard deviations: a mean further from 0 is subtracted before anything is squared
+_BLOCK = 2**22  # bytes worked on at a time, whole channels that stay in cache from pass to pass
 _AXES = (0, 2, 3)  # every axis but the channels; (N, D) is (N, D, 1, 1) in here
 _COMPUTE_DTYPE = {torch.float16: torch.float32, torch.bfloat16: torch.float32}
 _COMPUTE_DTYPE |= {torch.float32: torch.float32, torch.float64: torch.float64}
+_SHRINK = {torch.float32: 2.0**-80, torch.float64: 2.0**-600}  # brings any difference to where it can be squared
 
 
 class Cache(NamedTuple):
-    """What the backward pass needs: the caller's own arrays, not copies, and three numbers a channel.
+    """What the backward pass needs: the caller's own arrays, not copies, and a few numbers a channel.
 
-    statistics holds (center, shift, inverse_std) for each block of channels, each of shape (1, c, 1, 1). The
-    mean is center + shift, kept apart since the sum would be rounded; a center None stands for 0.
+    statistics holds (center, shrink, shift, inverse_std) for each block of channels, each of shape (1, c, 1, 1),
+    such that x_hat is ((x - center) shrink - shift) inverse_std. The center is the mean as far as the dtype
+    can tell, shift the mean of what is left; shrink is None (1) unless squares would overflow.
     """
 
     x: Array
@@ -98,46 +99,49 @@ def _forward(x, gamma, beta, bn_param, axes):
         blocks = []
         for block, a, b, result, center, factor in _blocks(maps, scale, offset, out, mean, inverse_std):
             torch.sub(block, center, out=result).mul_(a * factor).add_(b)
-            blocks.append((center, torch.zeros_like(center), factor))
+            blocks.append((center, None, torch.zeros_like(center), factor))
     out = give_back(_as(given.dtype, out).view(given.shape))
     if mode == "train":
         bn_param.update(averages)
-    return out, Cache(x, gamma, mode, tuple(block[-3:] for block in blocks))
+    return out, Cache(x, gamma, mode, tuple(block[-4:] for block in blocks))
 
 
 def _normalize(maps, scale, offset, out, eps):
     """Normalize whole channels into out; return their mean and variance, and what the backward pass needs."""
-    center, shift = None, maps.mean(_AXES, True)
-    squares = torch.mul(maps, maps, out=out).mean(_AXES, True)
-    margin = torch.addcmul(squares, shift, shift, value=-1 - 1 / _FAR**2).view(-1).tolist()
-    if not (min(margin) >= 0 and max(margin) < math.inf):
-        center, shift, squares = _centered_moments(maps, out)
-    var = torch.addcmul(squares, shift, shift, value=-1)
-    inverse_std, shift = _as(maps.dtype, (var + eps).rsqrt_()), _as(maps.dtype, shift)
+    center, shrink, shift, var = _statistics(maps, out)
+    inverse_std = (var + (eps if shrink is None else eps * shrink.square())).rsqrt_()
     factor = scale * inverse_std
-    if center is None:
-        torch.mul(maps, factor, out=out)
-    else:
-        torch.sub(maps, center, out=out).mul_(factor)
-    out.add_(torch.addcmul(offset, factor, shift, value=-1))
-    mean = shift if center is None else center
-    return mean.view(-1), _as(maps.dtype, var).view(-1), center, shift, inverse_std
+    out.mul_(factor).add_(torch.addcmul(offset, factor, shift, value=-1))
+    if shrink is None:
+        return (center + shift).view(-1), var.view(-1), center, None, shift, inverse_std
+    return (center + shift / shrink).view(-1), (var / shrink.square()).view(-1), center, shrink, shift, inverse_std
 
 
-def _centered_moments(maps, work):
-    """A center near the mean, and the means of x - center and of its square, whose overflow is caught.
+def _statistics(maps, out):
+    """Write x - center into out; return what describes the channels, by the corrected two-pass algorithm.
 
-    The first value is subtracted before the mean is taken, so that a constant channel is centered on itself.
+    The mean of x - center corrects the center's rounding. Where it is not small (a channel that is constant
+    or nearly so), center again; where squares overflow, begin again with differences made smaller.
     """
-    origin = maps[:1, :, :1, :1]
-    center = origin + torch.sub(maps, origin, out=work).mean(_AXES, True)
-    shift = torch.sub(maps, center, out=work).mean(_AXES, True)
-    squares = work.square_().mean(_AXES, True)
-    if squares.isinf().any():
-        shrink = torch.where(squares.isinf(), 2.0**-80, 1.0).to(maps.dtype)
-        squares = torch.sub(maps, center, out=work).mul_(shrink).square_().mean(_AXES, True)
-        shift, squares = shift.double(), squares.double() / shrink.double().square()
-    return center, shift, squares
+    center, shrink, share = maps.mean(_AXES, True), None, maps.shape[1] / maps.numel()
+    for _ in range(3):
+        _centered(maps, center, shrink, out)
+        shift = out.mean(_AXES, True)
+        squares = torch.linalg.vector_norm(out, dim=(2, 3), keepdim=True).square_().sum(0, True).mul_(share)
+        var = torch.addcmul(squares, shift, shift, value=-1)
+        surplus = torch.addcmul(squares, shift, shift, value=-2).view(-1).tolist()
+        if min(surplus) >= 0 and max(surplus) < math.inf:
+            break
+        if shrink is None and not squares.isfinite().all():
+            shrink = torch.where(squares.isfinite(), 1.0, _SHRINK[maps.dtype]).to(maps.dtype)
+        else:
+            center = center + (shift if shrink is None else shift / shrink)
+    return center, shrink, shift, var.clamp_(min=0)
+
+
+def _centered(maps, center, shrink, out):
+    torch.sub(maps, center, out=out)
+    return out if shrink is None else out.mul_(shrink)
 
 
 def _backward(dout, cache):
@@ -157,23 +161,17 @@ def _backward(dout, cache):
 
 
 def _gradients(block, statistics, mode):
-    """Write dx of whole channels; return their dgamma and dbeta. x_hat is unit * (values() - shift)."""
-    (maps, grads, scale, dx), (center, shift, inverse_std) = block, statistics
-    factor, unit = scale * inverse_std, inverse_std
-    if center is not None:
-        shift, unit = shift * inverse_std, torch.ones_like(inverse_std)
-
-    def values():
-        return maps if center is None else torch.sub(maps, center, out=dx).mul_(inverse_std)
-
+    """Write dx of whole channels; return their dgamma and dbeta."""
+    (maps, grads, scale, dx), (center, shrink, shift, inverse_std) = block, statistics
     dbeta = grads.sum(_AXES, True)
-    products = torch.mul(values(), grads, out=dx).sum(_AXES, True)
-    dgamma = torch.addcmul(products, dbeta, shift, value=-1).mul_(unit)
+    products = _centered(maps, center, shrink, dx).mul_(grads).sum(_AXES, True)
+    dgamma = torch.addcmul(products, dbeta, shift, value=-1).mul_(inverse_std)
+    factor = scale * inverse_std if shrink is None else scale * inverse_std * shrink
     if mode == "train":
         share = maps.shape[1] / maps.numel()
-        slope = dgamma * unit
-        level = torch.addcmul(dbeta, slope, shift, value=-1)
-        torch.addcmul(grads, values(), slope, value=-share, out=dx).sub_(level, alpha=share).mul_(factor)
+        slope = (dgamma * inverse_std).mul_(share)
+        level = (dbeta * share).addcmul_(slope, shift, value=-1)
+        torch.addcmul(grads, _centered(maps, center, shrink, dx), slope, value=-1, out=dx).sub_(level).mul_(factor)
     else:
         torch.mul(grads, factor, out=dx)
     return dgamma.view(-1), dbeta.view(-1)
@@ -181,7 +179,7 @@ def _gradients(block, statistics, mode):
 
 def _blocks(maps, *others):
     """The arrays in step, in blocks of whole channels; in one where the channels interleave."""
-    channels = max(1, _BLOCK * maps.shape[1] // maps.numel())
+    channels = max(1, _BLOCK * maps.shape[1] // (maps.numel() * maps.itemsize))
     if channels >= maps.shape[1] or maps.stride(1) == 1:
         return [(maps, *others)]
     return zip(*(array.split(channels, 1) for array in (maps, *others)), strict=True)
