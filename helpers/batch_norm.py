@@ -9,7 +9,7 @@ import torch
 
 from helpers.interop import Array, as_tensors
 
-_BLOCK = 2**22  # bytes worked on at a time, whole channels that stay in cache from pass to pass
+_BLOCK = 2**23  # bytes worked on at a time, whole channels that stay in cache from pass to pass
 _AXES = (0, 2, 3)  # every axis but the channels; (N, D) is (N, D, 1, 1) in here
 _COMPUTE_DTYPE = {torch.float16: torch.float32, torch.bfloat16: torch.float32}
 _COMPUTE_DTYPE |= {torch.float32: torch.float32, torch.float64: torch.float64}
