@@ -1,4 +1,4 @@
-"""Valid 2-D cross-correlation in five ways, and the cost model that chooses among them."""
+"""Valid 2-D cross-correlation in several ways, and the cost model that chooses among them."""
 
 import math
 from functools import lru_cache, partial
@@ -40,13 +40,20 @@ def cross_corr_2d(X: Array, K: Array, *, method: str = "auto") -> Array:
     Source: Goodfellow, Bengio and Courville (2016), Deep Learning, section 9.1.
     """
     (x, k), back = as_tensors(X=X, K=K)
-    x, k = _checked(x, k)
+    _check(x, k)
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-    return back(_correlate(x, k, method))
+    if x.dtype == k.dtype:
+        return back(_correlate(x, k, method))
+    try:
+        dtype = torch.result_type(x, k)
+    except RuntimeError:
+        raise TypeError(f"torch has no common dtype for X of {x.dtype} and K of {k.dtype}") from None
+    wide = torch.promote_types(dtype, torch.float32) if dtype.is_floating_point else dtype  # holds every integer's size
+    return back(_correlate(x.to(wide), k.to(wide), method).to(dtype))
 
 
-def _checked(x: torch.Tensor, k: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _check(x: torch.Tensor, k: torch.Tensor) -> None:
     for name, tensor in (("X", x), ("K", k)):
         if tensor.dtype not in _WORKING:
             raise TypeError(f"{name} has dtype {tensor.dtype}, which cross_corr_2d does not take; convert it first")
@@ -57,13 +64,6 @@ def _checked(x: torch.Tensor, k: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
         raise ValueError(f"K of shape {(h, w)} is larger than X of shape {(H, W)}")
     if x.device != k.device:
         raise ValueError(f"X and K must be on one device, got {x.device} and {k.device}")
-    if x.dtype == k.dtype:
-        return x, k
-    try:
-        dtype = torch.result_type(x, k)
-    except RuntimeError:
-        raise TypeError(f"torch has no common dtype for X of {x.dtype} and K of {k.dtype}") from None
-    return x.to(dtype), k.to(dtype)
 
 
 # ---- derivatives -----------------------------------------------------------------------------------------
@@ -118,55 +118,64 @@ class _CrossCorrelation(torch.autograd.Function):
 
 
 # ---- the cost model --------------------------------------------------------------------------------------
-# Nanoseconds on one core with 8 float32 lanes; only the ratios matter. A float64 step costs twice as much,
-# in the banded product four times.
+# Nanoseconds on one core with 16 float32 lanes; only the ratios matter. A float64 step costs twice as much.
 
-_CALL = 4_000.0  # one torch operation on a view, called from Python
-_SHIFT = 0.21  # multiply and add one shifted pixel
-_GATHER = 0.23  # copy one pixel into a matrix of windows and multiply it
-_BAND = 0.04  # one multiply-add inside a banded matrix product
-_PACK = 2.0  # lay one pixel out for the banded product, and crop it
-_TRANSFORM = 16.0  # one point of a float64 tile, forth and back (single precision takes float64 too)
-_BLOCK = 16  # outputs in a row of the banded product: the width of a register tile
-_CACHED = 1 << 19  # bytes that stay in the second-level cache
+_CALL = 1_000.0  # one torch operation, called from Python
+_SHIFT = 0.2  # multiply and add one shifted pixel
+_GATHER = 0.4  # copy one pixel into a matrix of windows and multiply it
+_ROW = 250.0  # begin one row of outputs in a batch of matrix products, and in the sum after it
+_PRODUCT = 0.2  # write one entry of such a product, and add it
+_MULTIPLY = 0.012  # one multiply-add inside it
+_TURN = 2.0  # transpose one pixel
+_TRANSFORM = 9.0  # one point of a float64 tile, forth and back (single precision takes float64 too)
+_CACHED = 1 << 20  # bytes a thread that stay in the second-level cache
 _REACH = 12  # kernels that a tile may span in float64, so that rounding in the tile stays small in a window
 _TILES = [2**a * b for a in range(3, 17) for b in (1, 3, 5, 9, 15)]
 
 
 @lru_cache(maxsize=512)
-def _plan(image: torch.Size, kernel: torch.Size, dtype: torch.dtype, method: str):
+def _plan(image: torch.Size, kernel: torch.Size, dtype: torch.dtype, method: str, threads: int):
     """The cheapest way to the values: a function of (x, k, parameter), and its parameter."""
+    inexact = dtype.is_floating_point or dtype.is_complex
+    if method == "fft" and inexact:
+        return _tile_spectra, _tile(image, kernel, dtype)[0]
+    costs = _direct_costs(image, kernel, dtype, threads)
+    turn = 4 * _CALL + _TURN * (math.prod(image) + math.prod(kernel))
+    turned = _direct_costs(image[::-1], kernel[::-1], dtype, threads)
+    costs |= {(_turned, plan): cost + turn for plan, cost in turned.items()}
+    if method == "auto" and inexact:
+        tile, cost = _tile(image, kernel, dtype)
+        costs[_tile_spectra, tile] = cost
+    return min(costs, key=costs.get)
+
+
+def _direct_costs(image, kernel, dtype, threads):
     (H, W), (h, w) = image, kernel
     R, C = H - h + 1, W - w + 1
-    scale, double = dtype.itemsize / 4, dtype in (torch.float64, torch.complex128)
-    room, cached = 7 * (H * W + h * w + R * C), _CACHED // dtype.itemsize  # elements
-    shift, window = (
-        scale * _SHIFT * R * C + _CALL * (1 + R * C // cached),
-        2 * scale * _SHIFT * h * w + 4 * _CALL,
-    )
-    costs = {(_shifted_sums, max(1, cached // C)): h * w * shift, (_window_sums, None): R * C * window}
+    scale, room, cached = dtype.itemsize / 4, 7 * (H * W + h * w + R * C), threads * _CACHED // dtype.itemsize
+    rows = max(1, cached // C)
+    costs = {(_shifted_sums, rows): h * w * (scale * _SHIFT * R * C + 3 * _CALL * math.ceil(R / rows))}
+    if R * C * h * w <= min(room, cached):
+        costs[_window_product, None] = 6 * _CALL + scale * _GATHER * R * C * h * w
+    rows = min(h, min(room, cached) // (C * w) - R + 1)
+    if rows > 0:
+        bands, copies = math.ceil(h / rows), _GATHER * C * w * (h + (R - 1) * math.ceil(h / rows))
+        costs[_dot_products, rows] = scale * (copies + _SHIFT / 2 * R * C * h * w) + bands * (5 + 4 * R) * _CALL
+    rows = min(R, max(1, cached // (w * W)), room // (w * W))
+    if rows and (dtype.is_floating_point or dtype.is_complex):  # integers have no fast matrix product
+        entry = scale * (_PRODUCT + h * _MULTIPLY)
+        costs[_row_products, rows] = R * (_ROW + w * W * entry) + (3 + 7 * math.ceil(R / rows)) * _CALL
+    return costs
 
-    height, line = (h, R * C * w) if w > C else (R, h * w * C)  # the matrix of windows comes in bands of rows
-    rows = min(room, 4 * cached) // line
-    if rows:
-        costs[_window_matrix, rows] = scale * _GATHER * height * line + 2 * _CALL * math.ceil(height / rows)
 
-    L, blocks = w + _BLOCK - 1, math.ceil(C / _BLOCK)
-    inexact = dtype.is_floating_point or dtype.is_complex
-    rows = min(R, max(h, cached // (blocks * L)))
-    if inexact and L * (_BLOCK * h + blocks * (rows + h)) < room:
-        step = _PACK + scale * _BAND * h * L
-        costs[_banded_product, rows] = scale * step * R * blocks * _BLOCK + 30 * _CALL
-
-    if inexact and method != "direct":
-        longest = [max(32, _REACH * m) if double else math.inf for m in kernel]
-        tile = tuple(min(_TILES, key=partial(_tiled, *axis)) for axis in zip(image, kernel, longest, strict=True))
-        points = _tiled(H, h, longest[0], tile[0]) * _tiled(W, w, longest[1], tile[1]) + math.prod(tile) / 2
-        if method == "fft":
-            return _tile_spectra, tile
-        calls = 60 + 40 * math.ceil(R / (tile[0] - h + 1))
-        costs[_tile_spectra, tile] = (1.6 if double else 1) * _TRANSFORM * points + calls * _CALL
-    return min(costs, key=costs.get)
+def _tile(image, kernel, dtype):
+    """The best tile to transform, and its cost."""
+    double = dtype in (torch.float64, torch.complex128)
+    longest = [max(32, _REACH * m) if double else math.inf for m in kernel]
+    tile = tuple(min(_TILES, key=partial(_tiled, *axis)) for axis in zip(image, kernel, longest, strict=True))
+    points = math.prod(map(_tiled, image, kernel, longest, tile)) + math.prod(tile) / 2
+    calls = 60 + 40 * math.ceil((image[0] - kernel[0] + 1) / (tile[0] - kernel[0] + 1))
+    return tile, (1.6 if double else 1) * _TRANSFORM * points + calls * _CALL
 
 
 def _tiled(n: int, m: int, longest: float, tile: int) -> float:
@@ -176,7 +185,7 @@ def _tiled(n: int, m: int, longest: float, tile: int) -> float:
     return math.ceil((n - m + 1) / (tile - m + 1)) * tile * (1 + tile / 2048)
 
 
-# ---- five ways to the values ----------------------------------------------------------------------------
+# ---- the ways to the values -----------------------------------------------------------------------------
 
 
 def _values(x: torch.Tensor, k: torch.Tensor, method: str) -> torch.Tensor:
@@ -201,8 +210,51 @@ def _plain(tensor: torch.Tensor) -> torch.Tensor:
 def _apply_plan(x, k, method):
     if k.numel() == 1:
         return x * k
-    compute, parameter = _plan(x.shape, k.shape, x.dtype, method)
+    compute, parameter = _plan(x.shape, k.shape, x.dtype, method, torch.get_num_threads())
     return compute(x, k, parameter)
+
+
+def _row_products(x, k, rows):
+    """Multiply every h image rows with the kernel's columns, then add the w products, each shifted by its column."""
+    (H, W), (h, w) = x.shape, k.shape
+    R, C = H - h + 1, W - w + 1
+    y, products, start = x.new_empty(R, C), x.new_empty(rows, w, W), x.storage_offset()
+    for r in range(0, R, rows):
+        band = y[r : r + rows]
+        m = len(band)
+        out = products[:m]
+        torch.bmm(k.t().expand(m, w, h), x.as_strided((m, h, W), (W, W, 1), start + r * W), out=out)
+        shifted = out.as_strided((m, w, C), (w * W, W + 1, 1))
+        if w == 3:  # where torch.sum takes twice as long
+            torch.add(shifted[:, 0], shifted[:, 1], out=band).add_(shifted[:, 2])
+        else:
+            torch.sum(shifted, 1, out=band)
+    return y
+
+
+def _window_product(x, k, _):
+    """Copy all windows into a matrix and multiply it with the kernel: for few outputs of a small kernel."""
+    (H, W), (h, w) = x.shape, k.shape
+    R, C = H - h + 1, W - w + 1
+    if w > C:
+        windows = x.as_strided((R, C, h, w), (W, 1, W, 1), x.storage_offset())
+        return (windows.reshape(R * C, h * w) @ k.view(h * w)).view(R, C)
+    windows = x.as_strided((h, w, R, C), (W, 1, W, 1), x.storage_offset())
+    return (k.view(1, h * w) @ windows.reshape(h * w, R * C)).view(R, C)
+
+
+def _dot_products(x, k, rows):
+    """Add windows times kernel, in bands of kernel rows that stay in cache: for few outputs of a large kernel."""
+    (H, W), (h, w) = x.shape, k.shape
+    R, C = H - h + 1, W - w + 1
+    y = x.new_zeros(R, C)
+    for u in range(0, h, rows):
+        taps = k[u : u + rows].view(-1)
+        size = (C, len(taps) // w + R - 1, w)
+        shifted = x.as_strided(size, (1, W, 1), x.storage_offset() + u * W).reshape(C, -1)
+        for r in range(R):
+            y[r].addmv_(shifted[:, r * w : r * w + len(taps)], taps)
+    return y
 
 
 def _shifted_sums(x, k, rows):
@@ -219,58 +271,10 @@ def _shifted_sums(x, k, rows):
     return y
 
 
-def _window_sums(x, k, _):
-    """Sum every window times the kernel, as the definition says: for the few outputs of a large kernel."""
-    (H, W), (h, w) = x.shape, k.shape
-    windows = x.as_strided((H - h + 1, W - w + 1, h, w), (W, 1, W, 1), x.storage_offset())
-    return torch.stack([torch.stack([torch.sum(window * k, dtype=x.dtype) for window in row]) for row in windows])
-
-
-def _window_matrix(x, k, rows):
-    """Copy the windows side by side into a matrix and multiply it with the kernel, in bands of rows."""
-    (H, W), (h, w) = x.shape, k.shape
-    R, C = H - h + 1, W - w + 1
-    start = x.storage_offset()
-    if w > C:  # a row of the matrix is an output's window: bands of kernel rows
-        y = x.new_zeros(R * C)
-        for u in range(0, h, rows):
-            taps = k[u : u + rows]
-            windows = x.as_strided((R, C, *taps.shape), (W, 1, W, 1), start + u * W)
-            y.addmv_(windows.reshape(R * C, taps.numel()), taps.view(-1))
-        return y.view(R, C)
-    weights = k.view(1, h * w)  # a row of the matrix is a shifted image: bands of output rows
-    if rows >= R:
-        return (weights @ x.as_strided((h, w, R, C), (W, 1, W, 1), start).reshape(h * w, R * C)).view(R, C)
-    y = x.new_empty(1, R * C)
-    for r in range(0, R, rows):
-        m = min(rows, R - r)
-        shifted = x.as_strided((h, w, m, C), (W, 1, W, 1), start + r * W)
-        torch.mm(weights, shifted.reshape(h * w, m * C), out=y[:, r * C : (r + m) * C])
-    return y.view(R, C)
-
-
-def _banded_product(x, k, rows):
-    """Multiply blocks of every image row with banded matrices: a kernel row, shifted to each output."""
-    (H, W), (h, w) = x.shape, k.shape
-    R, C = H - h + 1, W - w + 1
-    L, blocks = w + _BLOCK - 1, math.ceil(C / _BLOCK)
-    bands = k.new_zeros(h, _BLOCK, L)
-    bands.as_strided((h, _BLOCK, w), (_BLOCK * L, L + 1, 1)).copy_(k[:, None])
-    whole = max(0, (W - L) // _BLOCK + 1)
-    y = x.new_empty(R, blocks * _BLOCK)
-    rows = min(rows, R)
-    packed = x.new_zeros(rows + h - 1, blocks, L)
-    for r in range(0, R, rows):
-        m = min(rows, R - r)
-        packed[: m + h - 1, :whole] = x.as_strided((m + h - 1, whole, L), (W, _BLOCK, 1), x.storage_offset() + r * W)
-        for b in range(whole, blocks):  # the last block, cut off by the image's edge
-            packed[: m + h - 1, b, : W - b * _BLOCK] = x[r : r + m + h - 1, b * _BLOCK :]
-        shifted = packed.as_strided((h, m * blocks, L), (blocks * L, L, 1))
-        out = y[r : r + m].view(-1, _BLOCK)
-        torch.addbmm(out, shifted, bands.mT, beta=0, out=out)
-    y = y[:, :C].contiguous()
-    # The zeros beside the band turn a NaN or infinity of another window into NaN: then add each window alone.
-    return y if y.sum().isfinite() else _shifted_sums(x, k, max(1, _CACHED // (C * x.itemsize)))
+def _turned(x, k, plan):
+    """Any of the above, on the transposed image with the transposed kernel."""
+    compute, parameter = plan
+    return compute(x.t().contiguous(), k.t().contiguous(), parameter).t().contiguous()
 
 
 def _tile_spectra(x, k, tile):

@@ -92,13 +92,18 @@ def test_floats_agree_with_the_double_loop(pair, method):
     np.testing.assert_array_equal(K, before[1])
 
 
-@pytest.mark.parametrize("way", ["_shifted_sums", "_window_sums", "_window_matrix", "_banded_product", "_tile_spectra"])
+WAYS = {"_row_products": 3, "_window_product": None, "_dot_products": 2, "_shifted_sums": 3, "_tile_spectra": (64, 128)}
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("shape", [(40, 53, 5, 7), (9, 70, 9, 3), (31, 20, 2, 20), (50, 41, 47, 39), (7, 80, 1, 31)])
-def test_every_way_to_the_values_agrees_with_torch(way, shape):
+def test_every_way_to_the_values_agrees_with_torch(way, shape, turned):
     H, W, h, w = shape
     storage = tensor((H + 3, W), seed=1)
     X, K = storage[3:], tensor((h, w), seed=2)  # an offset into the storage
-    Y = getattr(module, way)(X, K, (64, 128) if way == "_tile_spectra" else 3)
+    way, parameter = getattr(module, way), WAYS[way]
+    Y = module._turned(X, K, (way, parameter)) if turned else way(X, K, parameter)
     sums = conv2d(X.abs()[None, None], K.abs()[None, None])[0, 0]
     error = (Y - conv2d(X[None, None], K[None, None])[0, 0]).abs() / sums
     assert error.max() < 1e-14  # some dozens of roundings of 1e-16 on either side
@@ -118,6 +123,14 @@ def test_result_has_the_dtype_that_torch_promotes_to(dtypes):
     X, K = np.ones((4, 5), dtypes[0]), np.ones((2, 3), dtypes[1])
     expected = torch.result_type(torch.from_numpy(X), torch.from_numpy(K))
     assert torch.from_numpy(cross_corr_2d(X, K)).dtype == expected
+
+
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+def test_integers_beside_half_precision_are_not_rounded_to_it_first(half):
+    X, K = torch.tensor([[2, 65534, 65500, 65501]]), torch.tensor([[0.125, -0.125]], dtype=half)
+    Y = cross_corr_2d(X, K)
+    assert Y.dtype == half
+    assert Y.tolist() == [[-8192, 4.25, -0.125]]  # 65534 is infinite in float16, 65500 and 65501 are one in both
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
