@@ -70,8 +70,9 @@ def _check(x: torch.Tensor, k: torch.Tensor) -> None:
 
 
 def _correlate(x: torch.Tensor, k: torch.Tensor, method: str) -> torch.Tensor:
-    recorded = torch.is_grad_enabled() and (x.requires_grad or k.requires_grad)
-    if recorded or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+        return _Transformable.apply(x, k, method)
+    if torch.is_grad_enabled() and (x.requires_grad or k.requires_grad):
         return _CrossCorrelation.apply(x, k, method)
     return _values(x, k, method)
 
@@ -80,14 +81,10 @@ class _CrossCorrelation(torch.autograd.Function):
     """Both gradients are cross-correlations themselves, so one rule gives derivatives of every order."""
 
     @staticmethod
-    def forward(x, k, method):
-        return _values(x, k, method)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        x, k, ctx.method = inputs
+    def forward(ctx, x, k, method):
         ctx.save_for_backward(x, k)
-        ctx.save_for_forward(x, k)
+        ctx.method = method
+        return _values(x, k, method)
 
     @staticmethod
     def backward(ctx, upstream):
@@ -100,6 +97,20 @@ class _CrossCorrelation(torch.autograd.Function):
         if ctx.needs_input_grad[1]:  # the image with the upstream gradient as its kernel
             dk = _correlate(x.conj(), upstream, ctx.method)
         return dx, dk, None
+
+
+class _Transformable(_CrossCorrelation):
+    """The same for torch.func and forward mode; the plain form costs half as much a call."""
+
+    @staticmethod
+    def forward(x, k, method):
+        return _values(x, k, method)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        x, k, ctx.method = inputs
+        ctx.save_for_backward(x, k)
+        ctx.save_for_forward(x, k)
 
     @staticmethod
     def jvp(ctx, x_tangent, k_tangent, _):
@@ -140,7 +151,7 @@ def _plan(image: torch.Size, kernel: torch.Size, dtype: torch.dtype, method: str
     if method == "fft" and inexact:
         return _tile_spectra, _tile(image, kernel, dtype)[0]
     costs = _direct_costs(image, kernel, dtype, threads)
-    turn = 4 * _CALL + _TURN * (math.prod(image) + math.prod(kernel))
+    turn = 4 * _CALL + dtype.itemsize / 4 * _TURN * (math.prod(image) + math.prod(kernel))
     turned = _direct_costs(image[::-1], kernel[::-1], dtype, threads)
     costs |= {(_turned, plan): cost + turn for plan, cost in turned.items()}
     if method == "auto" and inexact:
@@ -164,7 +175,7 @@ def _direct_costs(image, kernel, dtype, threads):
     rows = min(R, max(1, cached // (w * W)), room // (w * W))
     if rows and (dtype.is_floating_point or dtype.is_complex):  # integers have no fast matrix product
         entry = scale * (_PRODUCT + h * _MULTIPLY)
-        costs[_row_products, rows] = R * (_ROW + w * W * entry) + (3 + 7 * math.ceil(R / rows)) * _CALL
+        costs[_row_products, rows] = R * (_ROW + w * W * entry) + 7 * math.ceil(R / rows) * _CALL
     return costs
 
 
@@ -216,20 +227,24 @@ def _apply_plan(x, k, method):
 
 def _row_products(x, k, rows):
     """Multiply every h image rows with the kernel's columns, then add the w products, each shifted by its column."""
-    (H, W), (h, w) = x.shape, k.shape
-    R, C = H - h + 1, W - w + 1
-    y, products, start = x.new_empty(R, C), x.new_empty(rows, w, W), x.storage_offset()
-    for r in range(0, R, rows):
+    y = x.new_empty(x.shape[0] - k.shape[0] + 1, x.shape[1] - k.shape[1] + 1)
+    if rows >= len(y):
+        return _row_band(x, k, 0, None, y)
+    products = x.new_empty(rows, k.shape[1], x.shape[1])
+    for r in range(0, len(y), rows):
         band = y[r : r + rows]
-        m = len(band)
-        out = products[:m]
-        torch.bmm(k.t().expand(m, w, h), x.as_strided((m, h, W), (W, W, 1), start + r * W), out=out)
-        shifted = out.as_strided((m, w, C), (w * W, W + 1, 1))
-        if w == 3:  # where torch.sum takes twice as long
-            torch.add(shifted[:, 0], shifted[:, 1], out=band).add_(shifted[:, 2])
-        else:
-            torch.sum(shifted, 1, out=band)
+        _row_band(x, k, r, products[: len(band)], band)
     return y
+
+
+def _row_band(x, k, r, products, out):
+    W, (h, w), (m, C) = x.shape[1], k.shape, out.shape
+    images = x.as_strided((m, h, W), (W, W, 1), x.storage_offset() + r * W)
+    products = torch.bmm(k.as_strided((m, w, h), (0, 1, w)), images, out=products)
+    shifted = products.as_strided((m, w, C), (w * W, W + 1, 1))
+    if w == 3 and m * C > 8192:  # where torch.sum takes twice as long
+        return torch.add(shifted[:, 0], shifted[:, 1], out=out).add_(shifted[:, 2])
+    return torch.sum(shifted, 1, out=out)
 
 
 def _window_product(x, k, _):

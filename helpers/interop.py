@@ -19,12 +19,14 @@ def as_tensors(**named: Array) -> tuple[list[torch.Tensor], Callable[[torch.Tens
     Raises TypeError, naming the argument: not an array, a mixture of both kinds, a masked array (its mask
     would be ignored), a dtype that torch does not have, or a tensor that is not dense or holds no data.
     """
-    if all(isinstance(array, torch.Tensor) for array in named.values()):
-        for name, tensor in named.items():
-            if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested:
-                raise TypeError(f"{name} must be a dense tensor, got {_layout(tensor)}")
-            if tensor.is_meta:
-                raise TypeError(f"{name} is on the meta device and holds no data")
+    for name, tensor in named.items():
+        if not isinstance(tensor, torch.Tensor):
+            break
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested:
+            raise TypeError(f"{name} must be a dense tensor, got {_layout(tensor)}")
+        if tensor.is_meta:
+            raise TypeError(f"{name} is on the meta device and holds no data")
+    else:
         return list(named.values()), lambda result: result
     for name, array in named.items():
         if isinstance(array, np.ma.MaskedArray):
