@@ -4,10 +4,9 @@ import math
 from numbers import Real
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
-from helpers.interop import Array, as_tensors
+from helpers.interop import Array, as_tensors, empty
 
 _BLOCK = 2**23  # bytes worked on at a time, whole channels that stay in cache from pass to pass
 _AXES = (0, 2, 3)  # every axis but the channels; (N, D) is (N, D, 1, 1) in here
@@ -83,7 +82,7 @@ def _forward(x, gamma, beta, bn_param, axes):
     averages = dict(zip(running, averages, strict=True))
     maps, scale, offset = _as_maps(maps), scale.view(1, -1, 1, 1), offset.view(1, -1, 1, 1)
     eps = max(eps, torch.finfo(maps.dtype).tiny)
-    out = _new(maps)
+    out = _like(maps)
     if mode == "train":
         blocks = [_normalize(*block, eps) for block in _blocks(maps, scale, offset, out)]
         for name, batch in zip(("running_mean", "running_var"), _joined(blocks), strict=True):
@@ -153,7 +152,7 @@ def _backward(dout, cache):
         raise TypeError(f"dout must have the dtype of x, {x.dtype}, got {upstream.dtype}")
     grads, maps, scale = (_computable(tensor) for tensor in tensors)
     grads, maps, scale = _as_maps(grads), _as_maps(maps), scale.view(1, -1, 1, 1)
-    dx = _new(maps)
+    dx = _like(maps)
     blocks = zip(_blocks(maps, grads, scale, dx), cache.statistics, strict=True)
     channels = _joined([_gradients(block, statistics, cache.mode) for block, statistics in blocks])
     dx, dgamma, dbeta = (_as(x.dtype, gradient) for gradient in (dx, *channels))
@@ -192,11 +191,8 @@ def _joined(blocks):
     return [torch.cat([block[i] for block in blocks]) for i in range(2)]
 
 
-def _new(maps):
-    """An uninitialized array like maps; a large one from NumPy, whose huge pages save most page faults."""
-    if maps.numel() < 2**20 or not maps.is_contiguous() or maps.device.type != "cpu":
-        return torch.empty_like(maps)
-    return torch.from_numpy(np.empty(maps.shape, np.float32 if maps.dtype == torch.float32 else np.float64))
+def _like(maps):
+    return empty(maps.shape, maps) if maps.is_contiguous() else torch.empty_like(maps)
 
 
 def _as_maps(x):

@@ -7,7 +7,7 @@ import torch
 from torch.autograd import forward_ad
 from torch.nn.functional import pad
 
-from helpers.interop import Array, as_tensors
+from helpers.interop import Array, as_tensors, empty
 
 METHODS = ("auto", "direct", "fft")
 # The dtype that sums are held in. Unsigned words are added as signed ones: modulo 2^n the bits are the same.
@@ -133,10 +133,12 @@ class _Transformable(_CrossCorrelation):
 
 _CALL = 1_000.0  # one torch operation, called from Python
 _SHIFT = 0.2  # multiply and add one shifted pixel
-_GATHER = 0.4  # copy one pixel into a matrix of windows and multiply it
+_COPY = 0.2  # copy one pixel beside others
 _ROW = 250.0  # begin one row of outputs in a batch of matrix products, and in the sum after it
 _PRODUCT = 0.2  # write one entry of such a product, and add it
-_MULTIPLY = 0.012  # one multiply-add inside it
+_COLUMN = 0.3  # copy one pixel to where such a product takes it, or write one entry and add it
+_MULTIPLY = 0.012  # one multiply-add inside the product
+_INTEGER = 0.1  # the same for integers
 _TURN = 2.0  # transpose one pixel
 _TRANSFORM = 9.0  # one point of a float64 tile, forth and back (single precision takes float64 too)
 _CACHED = 1 << 20  # bytes a thread that stay in the second-level cache
@@ -166,16 +168,19 @@ def _direct_costs(image, kernel, dtype, threads):
     scale, room, cached = dtype.itemsize / 4, 7 * (H * W + h * w + R * C), threads * _CACHED // dtype.itemsize
     rows = max(1, cached // C)
     costs = {(_shifted_sums, rows): h * w * (scale * _SHIFT * R * C + 3 * _CALL * math.ceil(R / rows))}
-    if R * C * h * w <= min(room, cached):
-        costs[_window_product, None] = 6 * _CALL + scale * _GATHER * R * C * h * w
     rows = min(h, min(room, cached) // (C * w) - R + 1)
     if rows > 0:
-        bands, copies = math.ceil(h / rows), _GATHER * C * w * (h + (R - 1) * math.ceil(h / rows))
+        bands, copies = math.ceil(h / rows), _COPY * C * w * (h + (R - 1) * math.ceil(h / rows))
         costs[_dot_products, rows] = scale * (copies + _SHIFT / 2 * R * C * h * w) + bands * (5 + 4 * R) * _CALL
     rows = min(R, max(1, cached // (w * W)), room // (w * W))
-    if rows and (dtype.is_floating_point or dtype.is_complex):  # integers have no fast matrix product
+    rows = rows and math.ceil(R / math.ceil(R / rows))
+    inexact = dtype.is_floating_point or dtype.is_complex
+    if rows and inexact:
         entry = scale * (_PRODUCT + h * _MULTIPLY)
         costs[_row_products, rows] = R * (_ROW + w * W * entry) + 7 * math.ceil(R / rows) * _CALL
+    if (w + h) * H * C <= min(room, cached):
+        multiply = _MULTIPLY if inexact else _INTEGER
+        costs[_column_products, None] = 6 * _CALL + scale * H * C * ((w + h) * _COLUMN + h * w * multiply)
     return costs
 
 
@@ -220,14 +225,14 @@ def _plain(tensor: torch.Tensor) -> torch.Tensor:
 
 def _apply_plan(x, k, method):
     if k.numel() == 1:
-        return x * k
+        return x * k if x.numel() < 2**19 else torch.mul(x, k, out=empty(x.shape, x))
     compute, parameter = _plan(x.shape, k.shape, x.dtype, method, torch.get_num_threads())
     return compute(x, k, parameter)
 
 
 def _row_products(x, k, rows):
     """Multiply every h image rows with the kernel's columns, then add the w products, each shifted by its column."""
-    y = x.new_empty(x.shape[0] - k.shape[0] + 1, x.shape[1] - k.shape[1] + 1)
+    y = empty((x.shape[0] - k.shape[0] + 1, x.shape[1] - k.shape[1] + 1), x)
     if rows >= len(y):
         return _row_band(x, k, 0, None, y)
     products = x.new_empty(rows, k.shape[1], x.shape[1])
@@ -247,15 +252,13 @@ def _row_band(x, k, r, products, out):
     return torch.sum(shifted, 1, out=out)
 
 
-def _window_product(x, k, _):
-    """Copy all windows into a matrix and multiply it with the kernel: for few outputs of a small kernel."""
+def _column_products(x, k, _):
+    """The same with rows and columns exchanged, for small images: copy the w shifted ones, multiply once, add h."""
     (H, W), (h, w) = x.shape, k.shape
     R, C = H - h + 1, W - w + 1
-    if w > C:
-        windows = x.as_strided((R, C, h, w), (W, 1, W, 1), x.storage_offset())
-        return (windows.reshape(R * C, h * w) @ k.view(h * w)).view(R, C)
-    windows = x.as_strided((h, w, R, C), (W, 1, W, 1), x.storage_offset())
-    return (k.view(1, h * w) @ windows.reshape(h * w, R * C)).view(R, C)
+    columns = x.as_strided((w, H, C), (1, W, 1), x.storage_offset()).reshape(w, H * C)
+    products = k @ columns
+    return products.as_strided((h, R, C), (H * C + C, C, 1)).sum(0, dtype=x.dtype)
 
 
 def _dot_products(x, k, rows):
@@ -276,7 +279,7 @@ def _shifted_sums(x, k, rows):
     """Add the image, shifted by every tap and times its weight, in bands of rows that stay in cache."""
     (H, W), (h, w) = x.shape, k.shape
     R, C = H - h + 1, W - w + 1
-    y, start = x.new_empty(R, C), x.storage_offset()
+    y, start = empty((R, C), x), x.storage_offset()
     (first, *rest) = [(u * W + v, weight) for u, row in enumerate(k.tolist()) for v, weight in enumerate(row)]
     for r in range(0, R, rows):
         band = y[r : r + rows]
@@ -302,7 +305,7 @@ def _tile_spectra(x, k, tile):
     columns = [min(c, C - width) for c in range(0, C, width)]
     spectrum, size = _spectrum(k.to(wide), tile), torch.linalg.vector_norm(k.to(wide))
     spectrum_size = _spectrum(k.abs().float(), tile)
-    y = x.new_empty(R, C)
+    y = empty((R, C), x)
     for r in (min(r, R - height) for r in range(0, R, height)):
         tiles = torch.stack([x[r : r + height + h - 1, c : c + width + w - 1] for c in columns]).to(wide)
         sums = _times(tiles, spectrum, tile, height, width)

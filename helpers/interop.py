@@ -1,5 +1,6 @@
 """The one boundary between NumPy and torch: arrays in as tensors, results out in the caller's own kind."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -39,6 +40,14 @@ def as_tensors(**named: Array) -> tuple[list[torch.Tensor], Callable[[torch.Tens
     return [
         _share(name, array) for name, array in named.items()
     ], lambda result: result.resolve_conj().resolve_neg().numpy()
+
+
+def empty(shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
+    """An uninitialized tensor of like's dtype and device; a large one from NumPy, whose huge pages save page faults."""
+    size = math.prod(shape) * like.itemsize
+    if size < 2**22 or like.device.type != "cpu":
+        return like.new_empty(shape)
+    return torch.from_numpy(np.empty(size, np.uint8)).view(like.dtype).view(shape)
 
 
 def _layout(tensor: torch.Tensor) -> str:

@@ -92,7 +92,13 @@ def test_floats_agree_with_the_double_loop(pair, method):
     np.testing.assert_array_equal(K, before[1])
 
 
-WAYS = {"_row_products": 3, "_window_product": None, "_dot_products": 2, "_shifted_sums": 3, "_tile_spectra": (64, 128)}
+WAYS = {
+    "_row_products": 3,
+    "_column_products": None,
+    "_dot_products": 2,
+    "_shifted_sums": 3,
+    "_tile_spectra": (64, 128),
+}
 
 
 @pytest.mark.parametrize("turned", [False, True])
