@@ -57,7 +57,7 @@ def _check(x: torch.Tensor, k: torch.Tensor) -> None:
     for name, tensor in (("X", x), ("K", k)):
         if tensor.dtype not in _WORKING:
             raise TypeError(f"{name} has dtype {tensor.dtype}, which cross_corr_2d does not take; convert it first")
-        if tensor.ndim != 2 or 0 in tensor.shape:
+        if tensor.ndim != 2 or not tensor.numel():
             raise ValueError(f"{name} must be 2-D and not empty, got shape {tuple(tensor.shape)}")
     (H, W), (h, w) = x.shape, k.shape
     if h > H or w > W:
@@ -165,7 +165,7 @@ def _plan(image: torch.Size, kernel: torch.Size, dtype: torch.dtype, method: str
 def _direct_costs(image, kernel, dtype, threads):
     (H, W), (h, w) = image, kernel
     R, C = H - h + 1, W - w + 1
-    scale, room, cached = dtype.itemsize / 4, 7 * (H * W + h * w + R * C), threads * _CACHED // dtype.itemsize
+    scale, room, cached = dtype.itemsize / 4, 8 * (H * W + h * w + R * C), threads * _CACHED // dtype.itemsize
     rows = max(1, cached // C)
     costs = {(_shifted_sums, rows): h * w * (scale * _SHIFT * R * C + 3 * _CALL * math.ceil(R / rows))}
     rows = min(h, min(room, cached) // (C * w) - R + 1)
@@ -209,11 +209,15 @@ def _values(x: torch.Tensor, k: torch.Tensor, method: str) -> torch.Tensor:
         with torch.autocast(x.device.type, enabled=False):
             return _values(x, k, method)
     dtype, working = x.dtype, _WORKING[x.dtype]
-    if working is dtype:
-        return _apply_plan(_plain(x), _plain(k), method)
-    if dtype.is_floating_point:
-        return _apply_plan(_plain(x.to(working)), _plain(k.to(working)), method).to(dtype)
-    return _apply_plan(_plain(x.view(working)), _plain(k.view(working)), method).view(dtype)
+    if working is not dtype:
+        same_size = not dtype.is_floating_point
+        x, k = (t.view(working) if same_size else t.to(working) for t in (x, k))
+        y = _values(x, k, method)
+        return y.view(dtype) if same_size else y.to(dtype)
+    if k.numel() == 1:
+        return x * k if x.numel() < 2**19 else torch.mul(x, k, out=empty(x.shape, x))
+    compute, parameter = _plan(x.shape, k.shape, dtype, method, torch.get_num_threads())
+    return compute(_plain(x), _plain(k), parameter)
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:
@@ -221,13 +225,6 @@ def _plain(tensor: torch.Tensor) -> torch.Tensor:
     if tensor.is_conj() or tensor.is_neg():
         tensor = tensor.resolve_conj().resolve_neg()
     return tensor if tensor.is_contiguous() else tensor.contiguous()
-
-
-def _apply_plan(x, k, method):
-    if k.numel() == 1:
-        return x * k if x.numel() < 2**19 else torch.mul(x, k, out=empty(x.shape, x))
-    compute, parameter = _plan(x.shape, k.shape, x.dtype, method, torch.get_num_threads())
-    return compute(x, k, parameter)
 
 
 def _row_products(x, k, rows):
@@ -316,10 +313,10 @@ def _tile_spectra(x, k, tile):
             wide_enough = windows > sums.abs().amax((1, 2)) / 4 if double else True
             exact |= (windows > noise * (1 / 48 if double else 2**-16)) & wide_enough
         if not exact.any():
-            return _apply_plan(x, k, "direct")
+            return _values(x, k, "direct")
         for c, part, good in zip(columns, sums, exact.tolist(), strict=True):
             window = x[r : r + height + h - 1, c : c + width + w - 1]
-            y[r : r + height, c : c + width] = part if good else _apply_plan(window.contiguous(), k, "direct")
+            y[r : r + height, c : c + width] = part if good else _values(window, k, "direct")
     return y
 
 
