@@ -8,7 +8,7 @@ import torch
 
 from helpers.interop import Array, as_tensors, empty
 
-_BLOCK = 2**23  # bytes worked on at a time, whole channels that stay in cache from pass to pass
+_BLOCK = 2**25  # bytes worked on at a time, whole channels that stay in cache from pass to pass
 _AXES = (0, 2, 3)  # every axis but the channels; (N, D) is (N, D, 1, 1) in here
 _COMPUTE_DTYPE = {torch.float16: torch.float32, torch.bfloat16: torch.float32}
 _COMPUTE_DTYPE |= {torch.float32: torch.float32, torch.float64: torch.float64}
@@ -19,8 +19,9 @@ class Cache(NamedTuple):
     """What the backward pass needs: the caller's own arrays, not copies, and a few numbers a channel.
 
     statistics holds (center, shrink, shift, inverse_std) for each block of channels, each of shape (1, c, 1, 1),
-    such that x_hat is ((x - center) shrink - shift) inverse_std. The center is the mean as far as the dtype
-    can tell, shift the mean of what is left; shrink is None (1) unless squares would overflow.
+    such that x_hat is ((x - center) shrink - shift) inverse_std. The center is None (0) where all means are at
+    most one standard deviation from 0, else the mean as far as the dtype can tell; shift is the mean of what is
+    left; shrink is None (1) unless squares would overflow.
     """
 
     x: Array
@@ -110,37 +111,58 @@ def _normalize(maps, scale, offset, out, eps):
     center, shrink, shift, var = _statistics(maps, out)
     inverse_std = (var + (eps if shrink is None else eps * shrink.square())).rsqrt_()
     factor = scale * inverse_std
-    out.mul_(factor).add_(torch.addcmul(offset, factor, shift, value=-1))
-    if shrink is None:
-        return (center + shift).view(-1), var.view(-1), center, None, shift, inverse_std
-    return (center + shift / shrink).view(-1), (var / shrink.square()).view(-1), center, shrink, shift, inverse_std
+    torch.mul(maps if center is None is shrink else out, factor, out=out)
+    out.add_(torch.addcmul(offset, factor, shift, value=-1))
+    mean, batch_var = (shift, var) if shrink is None else (shift / shrink, var / shrink.square())
+    mean = mean if center is None else center + mean
+    return mean.view(-1), batch_var.view(-1), center, shrink, shift, inverse_std
 
 
 def _statistics(maps, out):
-    """Write x - center into out; return what describes the channels, by the corrected two-pass algorithm.
+    """What describes the channels; out holds (x - center) shrink, unless both are None.
 
-    The mean of x - center corrects the center's rounding. Where it is not small (a channel that is constant
-    or nearly so), center again; where squares overflow, begin again with differences made smaller.
+    The variance is the mean square less the squared mean, but of values whose mean is at most one standard
+    deviation, so that next to nothing cancels. Where x is not such a case, its mean becomes the center, and
+    what then is left of a mean corrects its rounding; where squares overflow, begin again with smaller values.
     """
-    center, shrink, share = maps.mean(_AXES, True), None, maps.shape[1] / maps.numel()
-    for _ in range(3):
-        _centered(maps, center, shrink, out)
-        shift = out.mean(_AXES, True)
-        squares = torch.linalg.vector_norm(out, dim=(2, 3), keepdim=True).square_().sum(0, True).mul_(share)
+    center, shrink, share = None, None, maps.shape[1] / maps.numel()
+    for _ in range(4):
+        values = _centered(maps, center, shrink, out)
+        shift = _sum(values).mul_(share)
+        squares = _sum_of_squares(values).mul_(share)
         var = torch.addcmul(squares, shift, shift, value=-1)
-        surplus = torch.addcmul(squares, shift, shift, value=-2).view(-1).tolist()
-        if min(surplus) >= 0 and max(surplus) < math.inf:
+        surplus = torch.addcmul(var, shift, shift, value=-1).min().item()
+        if 0 <= surplus < math.inf:
             break
         if shrink is None and not squares.isfinite().all():
             shrink = torch.where(squares.isfinite(), 1.0, _SHRINK[maps.dtype]).to(maps.dtype)
         else:
-            center = center + (shift if shrink is None else shift / shrink)
-    return center, shrink, shift, var.clamp_(min=0)
+            mean = shift if shrink is None else shift / shrink
+            center = mean if center is None else center + mean
+    else:
+        var.clamp_(min=0)
+    return center, shrink, shift, var
 
 
 def _centered(maps, center, shrink, out):
+    if center is None:
+        return maps if shrink is None else torch.mul(maps, shrink, out=out)
     torch.sub(maps, center, out=out)
     return out if shrink is None else out.mul_(shrink)
+
+
+def _sum(maps):
+    """The sum over every axis but the channels, image by image where that keeps each thread to what it has in cache."""
+    return maps.sum((2, 3), True).sum(0, True) if _large_images(maps) else maps.sum(_AXES, True)
+
+
+def _sum_of_squares(maps):
+    axes = (2, 3) if _large_images(maps) else _AXES
+    return torch.linalg.vector_norm(maps, dim=axes, keepdim=True).square_().sum(0, True)
+
+
+def _large_images(maps):
+    return maps.shape[2] * maps.shape[3] >= 16  # so that a number an image and channel is little memory
 
 
 def _backward(dout, cache):
@@ -162,15 +184,16 @@ def _backward(dout, cache):
 def _gradients(block, statistics, mode):
     """Write dx of whole channels; return their dgamma and dbeta."""
     (maps, grads, scale, dx), (center, shrink, shift, inverse_std) = block, statistics
-    dbeta = grads.sum(_AXES, True)
-    products = _centered(maps, center, shrink, dx).mul_(grads).sum(_AXES, True)
+    dbeta = _sum(grads)
+    products = _sum(torch.mul(_centered(maps, center, shrink, dx), grads, out=dx))
     dgamma = torch.addcmul(products, dbeta, shift, value=-1).mul_(inverse_std)
     factor = scale * inverse_std if shrink is None else scale * inverse_std * shrink
     if mode == "train":
         share = maps.shape[1] / maps.numel()
-        slope = (dgamma * inverse_std).mul_(share)
-        level = (dbeta * share).addcmul_(slope, shift, value=-1)
-        torch.addcmul(grads, _centered(maps, center, shrink, dx), slope, value=-1, out=dx).sub_(level).mul_(factor)
+        slope = dgamma * inverse_std
+        level = torch.addcmul(dbeta, slope, shift, value=-1)
+        torch.addcmul(grads, _centered(maps, center, shrink, dx), slope, value=-share, out=dx)
+        dx.sub_(level, alpha=share).mul_(factor)
     else:
         torch.mul(grads, factor, out=dx)
     return dgamma.view(-1), dbeta.view(-1)
@@ -192,7 +215,7 @@ def _joined(blocks):
 
 
 def _like(maps):
-    return empty(maps.shape, maps) if maps.is_contiguous() else torch.empty_like(maps)
+    return empty(maps.shape, maps) if maps.nbytes >= 2**25 and maps.is_contiguous() else torch.empty_like(maps)
 
 
 def _as_maps(x):

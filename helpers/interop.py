@@ -45,7 +45,7 @@ def as_tensors(**named: Array) -> tuple[list[torch.Tensor], Callable[[torch.Tens
 def empty(shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
     """An uninitialized tensor of like's dtype and device; a large one from NumPy, whose huge pages save page faults."""
     size = math.prod(shape) * like.itemsize
-    if size < 2**22 or like.device.type != "cpu":
+    if size < 2**25 or like.device.type != "cpu":
         return like.new_empty(shape)
     return torch.from_numpy(np.empty(size, np.uint8)).view(like.dtype).view(shape)
 

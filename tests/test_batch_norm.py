@@ -337,9 +337,9 @@ def test_the_cache_refers_to_the_inputs_and_holds_three_numbers_a_channel():
 
 
 @pytest.mark.parametrize("mean", [0.0, 30.0])
-def test_nothing_but_out_and_dx_is_allocated_at_the_size_of_x(mean):
-    arrays = problem((8, 16, 97, 89), np.float32, mean)
-    size, channels = arrays[0].nbytes, 16 * 8
+@pytest.mark.parametrize("shape", [(8, 16, 97, 89), (16, 32, 137, 131), (3000, 700)])
+def test_nothing_but_out_and_dx_is_allocated_at_the_size_of_x(shape, mean):
+    arrays = problem(shape, np.float32, mean)
     run(*arrays)
     tracemalloc.start()
     run(*arrays)
@@ -347,9 +347,8 @@ def test_nothing_but_out_and_dx_is_allocated_at_the_size_of_x(mean):
     tracemalloc.stop()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         run(*arrays)
-    in_torch = max(event.self_cpu_memory_usage for event in profile.events())
-    assert in_torch <= 8 * channels
-    assert 2 * size <= in_numpy <= 2 * size + 2**16  # Python's own objects count here
+    in_torch = sum(max(0, event.self_cpu_memory_usage) for event in profile.events())  # freed or not
+    assert 0 <= in_numpy + in_torch - 2 * arrays[0].nbytes <= 2**18  # Python's own objects count here
 
 
 def changed(**changes):
