@@ -154,6 +154,8 @@ def kind(x: object) -> str:
 def to_numpy(x: Array) -> np.ndarray:
     """The values in float64 or complex128, on the same memory where that can be."""
     if isinstance(x, torch.Tensor):
+        if x.dtype == torch.complex32:
+            raise TypeError("torch cannot yet convert complex32 reliably; use complex64")
         x = x.detach().cpu().to(torch.complex128 if x.is_complex() else torch.float64)
         return x.resolve_conj().resolve_neg().numpy()
     x = np.asarray(x)

@@ -79,7 +79,7 @@ def relative_error(a: Array, b: Array) -> float:
     around zero from counting as an error of 1. Empty arrays have error 0; a NaN or an infinity on either side
     makes the error infinite, so that it never passes.
 
-    Raises ValueError when the shapes differ.
+    Raises ValueError when the shapes differ, TypeError for complex32.
     """
     a, b = to_numpy(a), to_numpy(b)
     if a.shape != b.shape:

@@ -352,3 +352,177 @@ def test_working_memory_is_at_most_eight_times_inputs_and_output(dtype, size, ke
     inputs_and_output = sum(array.untyped_storage().nbytes() for array in (X, K, Y))
     given = X.untyped_storage().nbytes() + K.untyped_storage().nbytes()
     assert allocations.most <= 8 * inputs_and_output + given + Y.untyped_storage().nbytes()
+
+
+COSTS = [  # image, kernel, dtype, method, threads, the plan, and what each way is estimated to cost, in microseconds
+    (
+        (16, 16),
+        (3, 3),
+        "float32",
+        "auto",
+        2,
+        "_column_products None",
+        {
+            "_shifted_sums 37449": 27.35,
+            "_dot_products 3": 61.31,
+            "_row_products 14": 10.66,
+            "_column_products None": 6.427,
+            "_tile_spectra (16, 16)": 103.5,
+        },
+    ),
+    (
+        (64, 64),
+        (7, 5),
+        "float64",
+        "auto",
+        1,
+        "_row_products 58",
+        {
+            "_shifted_sums 2184": 153.7,
+            "_dot_products 7": 269.0,
+            "_row_products 58": 32.04,
+            "_column_products None": 36.87,
+            "_tile_spectra (64, 24)": 180.3,
+        },
+    ),
+    (
+        (6, 5),
+        (3, 2),
+        "float64",
+        "fft",
+        1,
+        "_tile_spectra (8, 8)",
+        {
+            "_shifted_sums 32768": 18.04,
+            "_dot_products 3": 21.04,
+            "_row_products 4": 8.019,
+            "_column_products None": 6.075,
+            "_tile_spectra (8, 8)": 101.4,
+        },
+    ),
+    (
+        (256, 300),
+        (11, 11),
+        "float32",
+        "auto",
+        2,
+        "_row_products 123",
+        {"_shifted_sums 1807": 2089.0, "_row_products 123": 345.0, "_tile_spectra (256, 160)": 1179.0},
+    ),
+    (
+        (1024, 1024),
+        (5, 5),
+        "float32",
+        "direct",
+        2,
+        "_row_products 102",
+        {"_shifted_sums 514": 5352.0, "_row_products 102": 1683.0, "_tile_spectra (72, 72)": 11930.0},
+    ),
+    (
+        (2048, 2048),
+        (63, 63),
+        "float64",
+        "auto",
+        2,
+        "_tile_spectra (576, 576)",
+        {"_shifted_sums 131": 6452000.0, "_row_products 2": 497400.0, "_tile_spectra (576, 576)": 128100.0},
+    ),
+    (
+        (1024, 1000),
+        (31, 29),
+        "float32",
+        "auto",
+        1,
+        "_tile_spectra (288, 192)",
+        {"_shifted_sums 269": 184500.0, "_row_products 9": 17510.0, "_tile_spectra (288, 192)": 15370.0},
+    ),
+    (
+        (700, 640),
+        (695, 638),
+        "float32",
+        "auto",
+        2,
+        "_dot_products 268",
+        {
+            "_shifted_sums 174762": 1332000.0,
+            "_dot_products 268": 1157.0,
+            "_row_products 1": 20970.0,
+            "_tile_spectra (768, 640)": 10300.0,
+        },
+    ),
+    (
+        (500, 8),
+        (3, 3),
+        "complex64",
+        "auto",
+        1,
+        "_column_products None",
+        {
+            "_shifted_sums 21845": 37.76,
+            "_dot_products 3": 2006.0,
+            "_row_products 498": 137.1,
+            "_column_products None": 17.45,
+            "_tile_spectra (48, 8)": 540.8,
+        },
+    ),
+    (
+        (90, 1000),
+        (7, 3),
+        "int64",
+        "auto",
+        2,
+        "_shifted_sums 262",
+        {"_shifted_sums 262": 767.2, "_dot_products 4": 1241.0},
+    ),
+    (
+        (40, 30),
+        (5, 3),
+        "uint8",
+        "fft",
+        1,
+        "_column_products None",
+        {"_shifted_sums 37449": 45.76, "_dot_products 5": 149.5, "_column_products None": 7.092},
+    ),
+    (
+        (2000, 3000),
+        (40, 45),
+        "complex128",
+        "fft",
+        2,
+        "_tile_spectra (320, 256)",
+        {"_shifted_sums 44": 8590000.0, "_row_products 1": 734300.0, "_tile_spectra (320, 256)": 151300.0},
+    ),
+    (
+        (1, 5000),
+        (1, 900),
+        "float64",
+        "auto",
+        1,
+        "_turned _row_products 4101",
+        {"_shifted_sums 31": 4176.0, "_tile_spectra (8, 2304)": 1931.0},
+    ),
+]
+
+
+@pytest.mark.parametrize(("image", "kernel", "dtype", "method", "threads", "plan", "costs"), COSTS)
+def test_the_plan_is_the_cheapest_by_the_cost_model(image, kernel, dtype, method, threads, plan, costs):
+    dtype = getattr(torch, dtype)
+    estimated = {
+        f"{way.__name__} {p}": c for (way, p), c in module._direct_costs(image, kernel, dtype, threads).items()
+    }
+    if "_tile_spectra" in str(costs):
+        tile, cost = module._tile(image, kernel, dtype)
+        estimated[f"_tile_spectra {tile}"] = cost
+    assert {way: float(f"{cost / 1000:.4g}") for way, cost in estimated.items()} == costs
+    way, parameter = module._plan(torch.Size(image), torch.Size(kernel), dtype, method, threads)
+    name = f"_turned {parameter[0].__name__} {parameter[1]}" if way is module._turned else f"{way.__name__} {parameter}"
+    assert name == plan
+    if method == "auto" and way is not module._turned:
+        assert costs[plan] == min(costs.values())
+
+
+def test_the_arguments_have_the_names_that_are_documented():
+    X, K = np.arange(6.0).reshape(2, 3), np.ones((1, 2))
+    np.testing.assert_array_equal(cross_corr_2d(X=X, K=K, method="fft"), cross_corr_2d(X, K))
+    with pytest.raises(TypeError, match="positional"):
+        cross_corr_2d(X, K, "fft")
