@@ -504,8 +504,9 @@ COSTS = [  # image, kernel, dtype, method, threads, the plan, and what each way 
 ]
 
 
-@pytest.mark.parametrize(("image", "kernel", "dtype", "method", "threads", "plan", "costs"), COSTS)
-def test_the_plan_is_the_cheapest_by_the_cost_model(image, kernel, dtype, method, threads, plan, costs):
+@pytest.mark.parametrize("case", COSTS)
+def test_the_plan_is_the_cheapest_by_the_cost_model(case):
+    image, kernel, dtype, method, threads, plan, costs = case
     dtype = getattr(torch, dtype)
     estimated = {
         f"{way.__name__} {p}": c for (way, p), c in module._direct_costs(image, kernel, dtype, threads).items()
