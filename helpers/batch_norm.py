@@ -20,7 +20,7 @@ class Cache(NamedTuple):
 
     statistics holds (center, shrink, shift, inverse_std) for each block of channels, each of shape (1, c, 1, 1),
     such that x_hat is ((x - center) shrink - shift) inverse_std. The center is None (0) where all means are at
-    most one standard deviation from 0, else the mean as far as the dtype can tell; shift is the mean of what is
+    most a quarter of the standard deviation, else the mean as far as the dtype can tell; shift is the mean of what is
     left; shrink is None (1) unless squares would overflow.
     """
 
@@ -121,8 +121,8 @@ def _normalize(maps, scale, offset, out, eps):
 def _statistics(maps, out):
     """What describes the channels; out holds (x - center) shrink, unless both are None.
 
-    The variance is the mean square less the squared mean, but of values whose mean is at most one standard
-    deviation, so that next to nothing cancels. Where x is not such a case, its mean becomes the center, and
+    The variance is the mean square less the squared mean, but of values whose mean is at most a quarter of the
+    standard deviation, so that next to nothing cancels. Where x is not such a case, its mean becomes the center, and
     what then is left of a mean corrects its rounding; where squares overflow, begin again with smaller values.
     """
     center, shrink, share = None, None, maps.shape[1] / maps.numel()
@@ -131,7 +131,7 @@ def _statistics(maps, out):
         shift = _sum(values).mul_(share)
         squares = _sum_of_squares(values).mul_(share)
         var = torch.addcmul(squares, shift, shift, value=-1)
-        surplus = torch.addcmul(var, shift, shift, value=-1).min().item()
+        surplus = torch.addcmul(var, shift, shift, value=-16).min().item()
         if 0 <= surplus < math.inf:
             break
         if shrink is None and not squares.isfinite().all():
