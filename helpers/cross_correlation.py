@@ -149,17 +149,22 @@ _TILES = [2**a * b for a in range(3, 17) for b in (1, 3, 5, 9, 15)]
 @lru_cache(maxsize=512)
 def _plan(image: torch.Size, kernel: torch.Size, dtype: torch.dtype, method: str, threads: int):
     """The cheapest way to the values: a function of (x, k, parameter), and its parameter."""
+    costs = _costs(image, kernel, dtype, method, threads)
+    return min(costs, key=costs.get)
+
+
+def _costs(image, kernel, dtype, method, threads):
     inexact = dtype.is_floating_point or dtype.is_complex
-    if method == "fft" and inexact:
-        return _tile_spectra, _tile(image, kernel, dtype)[0]
-    costs = _direct_costs(image, kernel, dtype, threads)
-    turn = 4 * _CALL + dtype.itemsize / 4 * _TURN * (math.prod(image) + math.prod(kernel))
-    turned = _direct_costs(image[::-1], kernel[::-1], dtype, threads)
-    costs |= {(_turned, plan): cost + turn for plan, cost in turned.items()}
-    if method == "auto" and inexact:
+    costs = {}
+    if inexact and method != "direct":
         tile, cost = _tile(image, kernel, dtype)
         costs[_tile_spectra, tile] = cost
-    return min(costs, key=costs.get)
+    if not inexact or method != "fft":
+        turn = 4 * _CALL + dtype.itemsize / 4 * _TURN * (math.prod(image) + math.prod(kernel))
+        turned = _direct_costs(image[::-1], kernel[::-1], dtype, threads)
+        costs |= _direct_costs(image, kernel, dtype, threads)
+        costs |= {(_turned, plan): cost + turn for plan, cost in turned.items()}
+    return costs
 
 
 def _direct_costs(image, kernel, dtype, threads):
