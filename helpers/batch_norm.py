@@ -131,11 +131,11 @@ def _statistics(maps, out):
         shift = _sum(values).mul_(share)
         squares = _sum_of_squares(values).mul_(share)
         var = torch.addcmul(squares, shift, shift, value=-1)
-        surplus = torch.addcmul(var, shift, shift, value=-16).min().item()
-        if 0 <= surplus < math.inf:
+        least, most = torch.addcmul(var, shift, shift, value=-16).aminmax()
+        if least.item() >= 0 and most.item() < math.inf:
             break
         if shrink is None and not squares.isfinite().all():
-            shrink = torch.where(squares.isfinite(), 1.0, _SHRINK[maps.dtype]).to(maps.dtype)
+            shrink = torch.ones_like(squares).masked_fill_(~squares.isfinite(), _SHRINK[maps.dtype])
         else:
             mean = shift if shrink is None else shift / shrink
             center = mean if center is None else center + mean

@@ -427,3 +427,41 @@ def test_feature_vectors_are_refused_where_maps_are_expected_and_the_other_way_r
         spatial_batchnorm_forward(x[:, :, 0, 0], gamma, beta, {"mode": "train"})
     with pytest.raises(ValueError, match=r"\(N, D\)"):
         batchnorm_forward(x, gamma, beta, {"mode": "train"})
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [(np.float32, 1e30), (np.float64, 1e200)])
+@pytest.mark.parametrize("mean", [0.1, 2.0])
+def test_a_mean_is_kept_where_squares_overflow(dtype, scale, mean):
+    rng = np.random.default_rng(7)
+    x = ((rng.standard_normal((5, 2, 13, 11)) + mean) * [[[[scale]], [[1.0]]]]).astype(dtype)
+    param = {"mode": "train", "momentum": 0}
+    out, _ = module.spatial_batchnorm_forward(x, np.ones(2, dtype), np.zeros(2, dtype), param)
+    expected = x.astype(np.longdouble).mean((0, 2, 3))
+    assert (abs(param["running_mean"] - expected) <= 100 * np.finfo(dtype).eps * abs(x).max((0, 2, 3))).all()
+    assert np.allclose(out.std((0, 2, 3)), 1, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("size", "blocks"), [(50, [1] * 5), (200, [2, 2, 1]), (300, [3, 2]), (479, [4, 1]), (480, [5]), (2000, [5])]
+)
+def test_blocks_are_whole_channels_of_at_most_so_many_bytes(monkeypatch, size, blocks):
+    monkeypatch.setattr(module, "_BLOCK", size)
+    maps, scale = torch.zeros(2, 5, 3, 4), torch.zeros(1, 5, 1, 1)
+    for order in ((0, 1, 2, 3), (0, 1, 3, 2), (1, 2, 3, 0)):  # of memory, the last axis in steps of one number
+        inverse = [order.index(axis) for axis in range(4)]
+        x = maps.permute(order).contiguous().permute(inverse)
+        found = list(module._blocks(x, scale))
+        assert [block.shape[1] for block, _ in found] == [part.shape[1] for _, part in found] == blocks
+    interleaved = maps.contiguous(memory_format=torch.channels_last)
+    assert len(module._blocks(interleaved, scale)) == 1
+
+
+def test_a_large_result_has_the_memory_order_of_x():
+    maps = torch.empty(1, 3, 1700, 1700).contiguous(memory_format=torch.channels_last)
+    assert maps.nbytes > 2**25
+    assert module._like(maps).stride() == maps.stride()
+
+
+def test_a_wrong_shape_is_named_beside_the_right_one():
+    with pytest.raises(ValueError, match=r"gamma must have shape \(3,\), got \(4,\)"):
+        module.spatial_batchnorm_forward(np.ones((2, 3, 5, 7)), np.ones(4), np.ones(3), {"mode": "train"})
