@@ -123,10 +123,10 @@ def _statistics(maps, out):
 
     The variance is the mean square less the squared mean, but of values whose mean is at most a quarter of the
     standard deviation, so that next to nothing cancels. Where x is not such a case, its mean becomes the center, and
-    what then is left of a mean corrects its rounding; where squares overflow, begin again with smaller values.
+    what then is left of a mean corrects its rounding; where squares overflow even so, take smaller values.
     """
     center, shrink, share = None, None, maps.shape[1] / maps.numel()
-    for _ in range(4):
+    for _ in range(5):
         values = _centered(maps, center, shrink, out)
         shift = _sum(values).mul_(share)
         squares = _sum_of_squares(values).mul_(share)
@@ -134,7 +134,7 @@ def _statistics(maps, out):
         least, most = torch.addcmul(var, shift, shift, value=-16).aminmax()
         if least.item() >= 0 and most.item() < math.inf:
             break
-        if shrink is None and not squares.isfinite().all():
+        if center is not None and shrink is None and not squares.isfinite().all():
             shrink = torch.ones_like(squares).masked_fill_(~squares.isfinite(), _SHRINK[maps.dtype])
         else:
             mean = shift if shrink is None else shift / shrink
