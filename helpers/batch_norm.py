@@ -21,7 +21,7 @@ class Cache(NamedTuple):
     statistics holds (center, shrink, shift, inverse_std) for each block of channels, each of shape (1, c, 1, 1),
     such that x_hat is ((x - center) shrink - shift) inverse_std. The center is None (0) where all means are at
     most a quarter of the standard deviation, else the mean as far as the dtype can tell; shift is the mean of what is
-    left; shrink is None (1) unless squares would overflow.
+    left; shrink is None (1) unless squares would overflow even so.
     """
 
     x: Array
@@ -111,7 +111,7 @@ def _normalize(maps, scale, offset, out, eps):
     center, shrink, shift, var = _statistics(maps, out)
     inverse_std = (var + (eps if shrink is None else eps * shrink.square())).rsqrt_()
     factor = scale * inverse_std
-    torch.mul(maps if center is None is shrink else out, factor, out=out)
+    torch.mul(maps if center is None else out, factor, out=out)
     out.add_(torch.addcmul(offset, factor, shift, value=-1))
     mean, batch_var = (shift, var) if shrink is None else (shift / shrink, var / shrink.square())
     mean = mean if center is None else center + mean
@@ -119,7 +119,7 @@ def _normalize(maps, scale, offset, out, eps):
 
 
 def _statistics(maps, out):
-    """What describes the channels; out holds (x - center) shrink, unless both are None.
+    """What describes the channels; out holds (x - center) shrink, unless the center is None.
 
     The variance is the mean square less the squared mean, but of values whose mean is at most a quarter of the
     standard deviation, so that next to nothing cancels. Where x is not such a case, its mean becomes the center, and
@@ -146,7 +146,7 @@ def _statistics(maps, out):
 
 def _centered(maps, center, shrink, out):
     if center is None:
-        return maps if shrink is None else torch.mul(maps, shrink, out=out)
+        return maps
     torch.sub(maps, center, out=out)
     return out if shrink is None else out.mul_(shrink)
 
@@ -215,7 +215,7 @@ def _joined(blocks):
 
 
 def _like(maps):
-    return empty(maps.shape, maps) if maps.nbytes >= 2**25 and maps.is_contiguous() else torch.empty_like(maps)
+    return empty(maps.shape, maps) if maps.is_contiguous() else torch.empty_like(maps)
 
 
 def _as_maps(x):

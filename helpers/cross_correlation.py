@@ -49,7 +49,7 @@ def cross_corr_2d(X: Array, K: Array, *, method: str = "auto") -> Array:
         dtype = torch.result_type(x, k)
     except RuntimeError:
         raise TypeError(f"torch has no common dtype for X of {x.dtype} and K of {k.dtype}") from None
-    wide = torch.promote_types(dtype, torch.float32) if dtype.is_floating_point else dtype  # holds every integer's size
+    wide = torch.promote_types(dtype, torch.float32) if dtype.is_floating_point else dtype  # no half before the sum
     return back(_correlate(x.to(wide), k.to(wide), method).to(dtype))
 
 
