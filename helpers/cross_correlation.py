@@ -1,12 +1,14 @@
-"""Valid 2-D cross-correlation in several ways, and the cost model that chooses among them."""
+"""Valid 2-D cross-correlation and its derivatives, in several ways; helpers.cost_model chooses among them."""
 
 import math
-from functools import lru_cache, partial
+from functools import lru_cache
 
+import numpy as np
 import torch
 from torch.autograd import forward_ad
 from torch.nn.functional import pad
 
+from helpers.cost_model import cheapest_way
 from helpers.interop import Array, as_tensors, empty
 
 METHODS = ("auto", "direct", "fft")
@@ -40,30 +42,30 @@ def cross_corr_2d(X: Array, K: Array, *, method: str = "auto") -> Array:
     Source: Goodfellow, Bengio and Courville (2016), Deep Learning, section 9.1.
     """
     (x, k), back = as_tensors(X=X, K=K)
-    _check(x, k)
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-    if x.dtype == k.dtype:
+    dtype = _common_dtype(x.shape, k.shape, x.dtype, k.dtype)
+    if x.device != k.device:
+        raise ValueError(f"X and K must be on one device, got {x.device} and {k.device}")
+    if x.dtype is dtype is k.dtype:
         return back(_correlate(x, k, method))
-    try:
-        dtype = torch.result_type(x, k)
-    except RuntimeError:
-        raise TypeError(f"torch has no common dtype for X of {x.dtype} and K of {k.dtype}") from None
     wide = torch.promote_types(dtype, torch.float32) if dtype.is_floating_point else dtype  # no half before the sum
     return back(_correlate(x.to(wide), k.to(wide), method).to(dtype))
 
 
-def _check(x: torch.Tensor, k: torch.Tensor) -> None:
-    for name, tensor in (("X", x), ("K", k)):
-        if tensor.dtype not in _WORKING:
-            raise TypeError(f"{name} has dtype {tensor.dtype}, which cross_corr_2d does not take; convert it first")
-        if tensor.ndim != 2 or not tensor.numel():
-            raise ValueError(f"{name} must be 2-D and not empty, got shape {tuple(tensor.shape)}")
-    (H, W), (h, w) = x.shape, k.shape
-    if h > H or w > W:
-        raise ValueError(f"K of shape {(h, w)} is larger than X of shape {(H, W)}")
-    if x.device != k.device:
-        raise ValueError(f"X and K must be on one device, got {x.device} and {k.device}")
+@lru_cache(maxsize=512)
+def _common_dtype(image: torch.Size, kernel: torch.Size, x: torch.dtype, k: torch.dtype) -> torch.dtype:
+    for name, dtype, shape in (("X", x, image), ("K", k, kernel)):
+        if dtype not in _WORKING:
+            raise TypeError(f"{name} has dtype {dtype}, which cross_corr_2d does not take; convert it first")
+        if len(shape) != 2 or not math.prod(shape):
+            raise ValueError(f"{name} must be 2-D and not empty, got shape {tuple(shape)}")
+    if kernel[0] > image[0] or kernel[1] > image[1]:
+        raise ValueError(f"K of shape {tuple(kernel)} is larger than X of shape {tuple(image)}")
+    try:
+        return torch.promote_types(x, k)
+    except RuntimeError:
+        raise TypeError(f"torch has no common dtype for X of {x} and K of {k}") from None
 
 
 # ---- derivatives -----------------------------------------------------------------------------------------
@@ -128,90 +130,12 @@ class _Transformable(_CrossCorrelation):
         return torch.stack([_correlate(x, k, method) for x, k in zip(xs, ks, strict=True)]), 0
 
 
-# ---- the cost model --------------------------------------------------------------------------------------
-# Nanoseconds on one core with 16 float32 lanes; only the ratios matter. A float64 step costs twice as much.
-
-_CALL = 1_000.0  # one torch operation, called from Python
-_SHIFT = 0.2  # multiply and add one shifted pixel
-_COPY = 0.2  # copy one pixel beside others
-_ROW = 250.0  # begin one row of outputs in a batch of matrix products, and in the sum after it
-_PRODUCT = 0.2  # write one entry of such a product, and add it
-_COLUMN = 0.3  # copy one pixel to where such a product takes it, or write one entry and add it
-_MULTIPLY = 0.012  # one multiply-add inside the product
-_INTEGER = 0.1  # the same for integers
-_TURN = 2.0  # transpose one pixel
-_TRANSFORM = 9.0  # one point of a float64 tile, forth and back (single precision takes float64 too)
-_CACHED = 1 << 20  # bytes a thread that stay in the second-level cache
-_REACH = 12  # kernels that a tile may span in float64, so that rounding in the tile stays small in a window
-_TILES = [2**a * b for a in range(3, 17) for b in (1, 3, 5, 9, 15)]
-
-
-@lru_cache(maxsize=512)
-def _plan(image: torch.Size, kernel: torch.Size, dtype: torch.dtype, method: str, threads: int):
-    """The cheapest way to the values: a function of (x, k, parameter), and its parameter."""
-    costs = _costs(image, kernel, dtype, method, threads)
-    return min(costs, key=costs.get)
-
-
-def _costs(image, kernel, dtype, method, threads):
-    inexact = dtype.is_floating_point or dtype.is_complex
-    costs = {}
-    if inexact and method != "direct":
-        tile, cost = _tile(image, kernel, dtype)
-        costs[_tile_spectra, tile] = cost
-    if not inexact or method != "fft":
-        turn = 4 * _CALL + dtype.itemsize / 4 * _TURN * (math.prod(image) + math.prod(kernel))
-        turned = _direct_costs(image[::-1], kernel[::-1], dtype, threads)
-        costs |= _direct_costs(image, kernel, dtype, threads)
-        costs |= {(_turned, plan): cost + turn for plan, cost in turned.items()}
-    return costs
-
-
-def _direct_costs(image, kernel, dtype, threads):
-    (H, W), (h, w) = image, kernel
-    R, C = H - h + 1, W - w + 1
-    scale, room, cached = dtype.itemsize / 4, 8 * (H * W + h * w + R * C), threads * _CACHED // dtype.itemsize
-    rows = max(1, cached // C)
-    costs = {(_shifted_sums, rows): h * w * (scale * _SHIFT * R * C + 3 * _CALL * math.ceil(R / rows))}
-    rows = min(h, min(room, cached) // (C * w) - R + 1)
-    if rows > 0:
-        bands, copies = math.ceil(h / rows), _COPY * C * w * (h + (R - 1) * math.ceil(h / rows))
-        costs[_dot_products, rows] = scale * (copies + _SHIFT / 2 * R * C * h * w) + bands * (5 + 4 * R) * _CALL
-    rows = min(R, max(1, cached // (w * W)), room // (w * W))
-    rows = rows and math.ceil(R / math.ceil(R / rows))
-    inexact = dtype.is_floating_point or dtype.is_complex
-    if rows and inexact:
-        entry = scale * (_PRODUCT + h * _MULTIPLY)
-        costs[_row_products, rows] = R * (_ROW + w * W * entry) + 7 * math.ceil(R / rows) * _CALL
-    if (w + h) * H * C <= min(room, cached):
-        multiply = _MULTIPLY if inexact else _INTEGER
-        costs[_column_products, None] = 6 * _CALL + scale * H * C * ((w + h) * _COLUMN + h * w * multiply)
-    return costs
-
-
-def _tile(image, kernel, dtype):
-    """The best tile to transform, and its cost."""
-    double = dtype in (torch.float64, torch.complex128)
-    longest = [max(32, _REACH * m) if double else math.inf for m in kernel]
-    tile = tuple(min(_TILES, key=partial(_tiled, *axis)) for axis in zip(image, kernel, longest, strict=True))
-    points = math.prod(map(_tiled, image, kernel, longest, tile)) + math.prod(tile) / 2
-    calls = 60 + 40 * math.ceil((image[0] - kernel[0] + 1) / (tile[0] - kernel[0] + 1))
-    return tile, (1.6 if double else 1) * _TRANSFORM * points + calls * _CALL
-
-
-def _tiled(n: int, m: int, longest: float, tile: int) -> float:
-    """Points that tiles of one length need to cover n, overlapping by m - 1; long ones leave the cache."""
-    if not m <= tile <= longest:
-        return math.inf
-    return math.ceil((n - m + 1) / (tile - m + 1)) * tile * (1 + tile / 2048)
-
-
 # ---- the ways to the values -----------------------------------------------------------------------------
 
 
 def _values(x: torch.Tensor, k: torch.Tensor, method: str) -> torch.Tensor:
-    if torch.is_autocast_enabled(x.device.type):  # it would lower the precision of matrix products
-        with torch.autocast(x.device.type, enabled=False):
+    if torch._C._is_any_autocast_enabled() and torch.is_autocast_enabled(x.device.type):
+        with torch.autocast(x.device.type, enabled=False):  # it would lower the precision of matrix products
             return _values(x, k, method)
     dtype, working = x.dtype, _WORKING[x.dtype]
     if working is not dtype:
@@ -221,46 +145,95 @@ def _values(x: torch.Tensor, k: torch.Tensor, method: str) -> torch.Tensor:
         return y.view(dtype) if same_size else y.to(dtype)
     if k.numel() == 1:
         return x * k if x.numel() < 2**19 else torch.mul(x, k, out=empty(x.shape, x))
-    compute, parameter = _plan(x.shape, k.shape, dtype, method, torch.get_num_threads())
-    return compute(_plain(x), _plain(k), parameter)
+    way, parameter = cheapest_way(x.shape, k.shape, dtype, method, (x.device, torch.get_num_threads()))
+    return _WAYS[way](_plain(x), _plain(k), parameter)
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor with its numbers one after another in memory, neither conjugated nor negated by a flag."""
-    if tensor.is_conj() or tensor.is_neg():
-        tensor = tensor.resolve_conj().resolve_neg()
-    return tensor if tensor.is_contiguous() else tensor.contiguous()
+    if tensor.is_contiguous() and not (tensor.is_conj() or tensor.is_neg()):
+        return tensor
+    return tensor.resolve_conj().resolve_neg().contiguous()
 
 
-def _row_products(x, k, rows):
-    """Multiply every h image rows with the kernel's columns, then add the w products, each shifted by its column."""
-    y = empty((x.shape[0] - k.shape[0] + 1, x.shape[1] - k.shape[1] + 1), x)
-    if rows >= len(y):
-        return _row_band(x, k, 0, None, y)
-    products = x.new_empty(rows, k.shape[1], x.shape[1])
-    for r in range(0, len(y), rows):
-        band = y[r : r + rows]
-        _row_band(x, k, r, products[: len(band)], band)
+_quietly = np.errstate(all="ignore")  # an overflow or NaN in the image is the caller's own
+
+
+@_quietly
+def _window_products(x, k, _):
+    """Copy the image once for every tap, shifted, and multiply once: in NumPy, for small images, where calls count."""
+    W, (h, w), size = x.shape[1], k.shape, x.itemsize
+    R, C = x.shape[0] - h + 1, W - w + 1
+    length = (R - 1) * W + C  # whole rows; the last w - 1 sums of each are no outputs
+    image, taps = _array(x), _array(k)
+    shifted = np.ndarray((h, w, length), image.dtype, image, 0, (W * size, size, size)).reshape(h * w, length)
+    sums = taps.reshape(1, h * w).dot(shifted)
+    return torch.from_numpy(np.ndarray((R, C), sums.dtype, sums, 0, (W * size, size)).copy())
+
+
+@_quietly
+def _small_products(x, k, _):
+    """Multiply the image, shifted by rows, with the kernel's columns, then add the w products; in NumPy as above."""
+    W, (h, w), size = x.shape[1], k.shape, x.itemsize
+    R, C = x.shape[0] - h + 1, W - w + 1
+    image, taps = _array(x), _array(k)
+    products = taps.T.dot(np.ndarray((h, R * W), image.dtype, image, 0, (W * size, size)).copy())
+    shifted = np.ndarray((w, R, C), products.dtype, products, 0, ((R * W + 1) * size, W * size, size))
+    return torch.from_numpy(np.add.reduce(shifted, 0, products.dtype))
+
+
+def _array(tensor):
+    return (tensor.detach() if tensor.requires_grad else tensor).numpy()
+
+
+def _column_sums(x, k, rows):
+    """Add, for each column of the kernel, its products with the image rows under it, in bands of output rows."""
+    (H, W), (h, w) = x.shape, k.shape
+    R, C = H - h + 1, W - w + 1
+    y, columns, start = empty((R, C), x), k.t().contiguous(), x.storage_offset()
+    for r in range(0, R, rows):
+        band = y[r : r + rows].unsqueeze(1)
+        for v, column in enumerate(columns):
+            factors = column.expand(len(band), 1, h), x.as_strided((len(band), h, C), (W, W, 1), start + r * W + v)
+            torch.baddbmm(band, *factors, beta=min(v, 1), out=band)
     return y
 
 
-def _row_band(x, k, r, products, out):
-    W, (h, w), (m, C) = x.shape[1], k.shape, out.shape
-    images = x.as_strided((m, h, W), (W, W, 1), x.storage_offset() + r * W)
-    products = torch.bmm(k.as_strided((m, w, h), (0, 1, w)), images, out=products)
-    shifted = products.as_strided((m, w, C), (w * W, W + 1, 1))
-    if w == 3 and m * C > 8192:  # where torch.sum takes twice as long
-        return torch.add(shifted[:, 0], shifted[:, 1], out=out).add_(shifted[:, 2])
-    return torch.sum(shifted, 1, out=out)
+def _row_products(x, k, plan):
+    """Multiply blocks of image rows with all the kernel's columns, then add the w products, each shifted by its column.
 
-
-def _column_products(x, k, _):
-    """The same with rows and columns exchanged, for small images: copy the w shifted ones, multiply once, add h."""
+    A block holds what one row of outputs needs, or two: then the kernel is filled up with zeros, by which NaN and
+    infinity reach outputs that are not theirs, and all is done again with one.
+    """
+    block, rows = plan
     (H, W), (h, w) = x.shape, k.shape
     R, C = H - h + 1, W - w + 1
-    columns = x.as_strided((w, H, C), (1, W, 1), x.storage_offset()).reshape(w, H * C)
-    products = k @ columns
-    return products.as_strided((h, R, C), (H * C + C, C, 1)).sum(0, dtype=x.dtype)
+    columns = k.t() if block == 1 else _two_rows(k)
+    if rows >= R and R % block == 0:
+        y = _row_band(x, columns, 0, (R // block, block, C), (None, None)).view(R, C)
+    else:
+        y, products = empty((R, C), x), x.new_empty(rows // block, block * w, W)
+        bands = [(r, min(rows, R - r) // block) for r in range(0, R - block + 1, rows)]
+        bands += [(R - block, 1)] if R % block else []
+        for r, m in bands:
+            _row_band(x, columns, r, (m, block, C), (products[:m], y[r : r + m * block].view(m, block, C)))
+    return y if block == 1 or y.sum().isfinite() else _row_products(x, k, (1, rows))
+
+
+def _row_band(x, columns, r, shape, buffers):
+    W, (m, block, C), (products, out) = x.shape[1], shape, buffers
+    images = x.as_strided((m, columns.shape[1], W), (block * W, W, 1), x.storage_offset() + r * W)
+    products = torch.bmm(columns.expand(m, *columns.shape), images, out=products)
+    w = len(columns) // block
+    return torch.sum(products.as_strided((m, w, block, C), (w * block * W, block * W + 1, W, 1)), 1, out=out)
+
+
+def _two_rows(k):
+    """(2 w, h + 1): each column of the kernel with a zero below it, then with a zero above."""
+    h, w = k.shape
+    columns = k.new_zeros(w, 2, h + 1)
+    columns[:, 0, :h] = columns[:, 1, 1:] = k.t()
+    return columns.view(2 * w, h + 1)
 
 
 def _dot_products(x, k, rows):
@@ -293,8 +266,8 @@ def _shifted_sums(x, k, rows):
 
 def _turned(x, k, plan):
     """Any of the above, on the transposed image with the transposed kernel."""
-    compute, parameter = plan
-    return compute(x.t().contiguous(), k.t().contiguous(), parameter).t().contiguous()
+    way, parameter = plan
+    return _WAYS[way](x.t().contiguous(), k.t().contiguous(), parameter).t().contiguous()
 
 
 def _tile_spectra(x, k, tile):
@@ -334,3 +307,7 @@ def _times(tiles, spectrum, tile, height, width):
         return torch.fft.ifft2(torch.fft.fft2(tiles, s=tile) * spectrum)[:, :height, :width]
     lines = torch.fft.ifft(torch.fft.rfft2(tiles, s=tile).mul_(spectrum), dim=1)[:, :height]
     return torch.fft.irfft(lines, n=tile[1])[..., :width]
+
+
+_WAYS = {way.__name__.lstrip("_"): way for way in (_window_products, _small_products, _column_sums, _row_products)}
+_WAYS |= {way.__name__.lstrip("_"): way for way in (_dot_products, _shifted_sums, _turned, _tile_spectra)}

@@ -1,0 +1,100 @@
+"""What the ways to a cross-correlation cost, and which is the cheapest."""
+
+import math
+from functools import lru_cache, partial
+
+import torch
+
+# Nanoseconds for 16 float32 lanes; only the ratios matter. A float64 step costs twice as much; threads share the steps
+# of torch's operations, not the calls and not NumPy's.
+
+_CALL = 1_300.0  # one torch operation, called from Python
+_SMALL_CALL = 900.0  # one NumPy operation
+_WINDOW = 0.1  # copy one pixel to where NumPy multiplies it, and do so
+_SMALL_PRODUCT = 0.36  # write one entry of NumPy's product, and add it
+_SHIFT = 0.11  # multiply and add one shifted pixel
+_COPY = 0.2  # copy one pixel beside others
+_ROW = 40.0  # begin one row of outputs in a batch of matrix products
+_SUM = 0.15  # add one entry of such a product where it is formed
+_PRODUCT = {1: 0.3, 2: 0.24}  # write one entry of such a product, for one or two rows of outputs, and add it later
+_MULTIPLY = 0.024  # one multiply-add inside the product
+_TURN = 2.0  # transpose one pixel
+_TRANSFORM = 8.0  # one point of a float64 tile, forth and back (single precision takes float64 too)
+_CACHED = 3 << 19  # bytes a thread that stay in cache
+_SERIAL = 1 << 18  # multiply-adds up to which NumPy's matrix product keeps to one thread
+_REACH = 12  # kernels that a tile may span in float64, so that rounding in the tile stays small in a window
+_TILES = [2**a * b for a in range(3, 17) for b in (1, 3, 5, 9, 15)]
+
+
+@lru_cache(maxsize=512)
+def cheapest_way(
+    image: torch.Size, kernel: torch.Size, dtype: torch.dtype, method: str, machine: tuple[torch.device, int]
+) -> tuple[str, object]:
+    """The name of a way and its parameter (rows of a band, shape of a tile); machine is the device and its threads."""
+    device, threads = machine
+    costs = estimates(image, kernel, dtype, method, threads)
+    if device.type != "cpu":
+        costs = {way: cost for way, cost in costs.items() if way[0] not in ("window_products", "small_products")}
+    return min(costs, key=costs.get)
+
+
+def estimates(image, kernel, dtype, method, threads) -> dict:
+    """The cost of every way that the method allows, by its name and parameter."""
+    inexact = dtype.is_floating_point or dtype.is_complex
+    costs = {}
+    if inexact and method != "direct":
+        tile, cost = _tile(image, kernel, dtype, threads)
+        costs["tile_spectra", tile] = cost
+    if not inexact or method != "fft":
+        turn = 4 * _CALL + dtype.itemsize / 4 * _TURN * (math.prod(image) + math.prod(kernel))
+        turned = _direct_costs(image[::-1], kernel[::-1], dtype, threads)
+        costs |= _direct_costs(image, kernel, dtype, threads)
+        costs |= {("turned", plan): cost + turn for plan, cost in turned.items()}
+    return costs
+
+
+def _direct_costs(image, kernel, dtype, threads):
+    (H, W), (h, w) = image, kernel
+    R, C = H - h + 1, W - w + 1
+    size = dtype.itemsize / 4
+    step, room, cached = size / threads, 8 * (H * W + h * w + R * C), threads * _CACHED // dtype.itemsize
+    rows = min(R, max(1, cached // C))
+    bands = math.ceil(R / rows)
+    costs = {("shifted_sums", rows): h * w * (2.5 * _CALL * bands + step * _SHIFT * R * C)}
+    if h * w * R * W <= _SERIAL:
+        if (h * w + 2) * R * W <= room:
+            costs["window_products", None] = 5 * _SMALL_CALL + size * _WINDOW * h * w * R * W
+        if (h + w) * R * W <= room:
+            costs["small_products", None] = 7 * _SMALL_CALL + size * _SMALL_PRODUCT * w * R * W
+    if dtype.is_floating_point or dtype.is_complex:
+        if h > 1:  # matrix products with one factor are slow
+            sums = w * R * (_ROW / threads + step * C * (_SUM + 1.5 * h * _MULTIPLY))
+            costs["column_sums", rows] = (4 + bands * (2 + 5 * w)) * _CALL + sums
+        for block in (1, 2):
+            rows = min(R, max(block, cached // (w * W)), room // (w * W)) // block * block
+            if rows:
+                calls = (3 if block == 1 else 14) + 6 * math.ceil(R / rows)
+                entry = _PRODUCT[block] + (h + block - 1) * _MULTIPLY
+                costs["row_products", (block, rows)] = calls * _CALL + R * (_ROW / threads + step * w * W * entry)
+    rows = min(h, min(room, cached) // (C * w) - R + 1)
+    if rows > 0:
+        bands, copies = math.ceil(h / rows), _COPY * C * w * (h + (R - 1) * math.ceil(h / rows))
+        costs["dot_products", rows] = step * (copies + _SHIFT * R * C * h * w) + bands * (5 + 4 * R) * _CALL
+    return costs
+
+
+def _tile(image, kernel, dtype, threads):
+    """The best tile to transform, and its cost."""
+    double = dtype in (torch.float64, torch.complex128)
+    longest = [max(32, _REACH * m) if double else math.inf for m in kernel]
+    tile = tuple(min(_TILES, key=partial(_tiled, *axis)) for axis in zip(image, kernel, longest, strict=True))
+    points = math.prod(map(_tiled, image, kernel, longest, tile)) + math.prod(tile) / 2
+    calls = 60 + 40 * math.ceil((image[0] - kernel[0] + 1) / (tile[0] - kernel[0] + 1))
+    return tile, (1.6 if double else 1) * _TRANSFORM * points / threads + calls * _CALL
+
+
+def _tiled(n: int, m: int, longest: float, tile: int) -> float:
+    """Points that tiles of one length need to cover n, overlapping by m - 1; long ones leave the cache."""
+    if not m <= tile <= longest:
+        return math.inf
+    return math.ceil((n - m + 1) / (tile - m + 1)) * tile * (1 + tile / 2048)
