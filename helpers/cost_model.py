@@ -61,11 +61,11 @@ def _direct_costs(image, kernel, dtype, threads):
     rows = min(R, max(1, cached // C))
     bands = math.ceil(R / rows)
     costs = {("shifted_sums", rows): h * w * (2.5 * _CALL * bands + step * _SHIFT * R * C)}
-    if h * w * R * W <= _SERIAL:
-        if (h * w + 2) * R * W <= room:
-            costs["window_products", None] = 5 * _SMALL_CALL + size * _WINDOW * h * w * R * W
-        if (h + w) * R * W <= room:
-            costs["small_products", None] = 7 * _SMALL_CALL + size * _SMALL_PRODUCT * w * R * W
+    copied = h * w * (R * C if R * C < h * w else R * W)
+    if copied <= min(_SERIAL, room - 2 * R * W):
+        costs["window_products", None] = 5 * _SMALL_CALL + size * _WINDOW * copied
+    if h * w * R * W <= _SERIAL and (h + w) * R * W <= room:
+        costs["small_products", None] = 7 * _SMALL_CALL + size * _SMALL_PRODUCT * w * R * W
     if dtype.is_floating_point or dtype.is_complex:
         if h > 1:  # matrix products with one factor are slow
             sums = w * R * (_ROW / threads + step * C * (_SUM + 1.5 * h * _MULTIPLY))
@@ -79,7 +79,7 @@ def _direct_costs(image, kernel, dtype, threads):
     rows = min(h, min(room, cached) // (C * w) - R + 1)
     if rows > 0:
         bands, copies = math.ceil(h / rows), _COPY * C * w * (h + (R - 1) * math.ceil(h / rows))
-        costs["dot_products", rows] = step * (copies + _SHIFT * R * C * h * w) + bands * (5 + 4 * R) * _CALL
+        costs["dot_products", rows] = step * (copies + _SHIFT * R * C * h * w) + bands * (4 + 3 * R) * _CALL
     return costs
 
 

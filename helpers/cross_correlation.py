@@ -5,8 +5,8 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from torch import constant_pad_nd
 from torch.autograd import forward_ad
-from torch.nn.functional import pad
 
 from helpers.cost_model import cheapest_way
 from helpers.interop import Array, as_tensors, empty
@@ -95,7 +95,7 @@ class _CrossCorrelation(torch.autograd.Function):
         if ctx.needs_input_grad[0]:  # the padded upstream gradient with the kernel turned round, or the reverse
             large, small = sorted((upstream, k.conj()), key=torch.Tensor.numel, reverse=True)
             h, w = small.shape
-            dx = _correlate(pad(large, (w - 1, w - 1, h - 1, h - 1)), small.flip(0, 1), ctx.method)
+            dx = _correlate(constant_pad_nd(large, (w - 1, w - 1, h - 1, h - 1)), small.flip(0, 1), ctx.method)
         if ctx.needs_input_grad[1]:  # the image with the upstream gradient as its kernel
             dk = _correlate(x.conj(), upstream, ctx.method)
         return dx, dk, None
@@ -161,14 +161,17 @@ _quietly = np.errstate(all="ignore")  # an overflow or NaN in the image is the c
 
 @_quietly
 def _window_products(x, k, _):
-    """Copy the image once for every tap, shifted, and multiply once: in NumPy, for small images, where calls count."""
+    """Copy what every tap, or every output, meets and multiply once: in NumPy, for small images, where calls count."""
     W, (h, w), size = x.shape[1], k.shape, x.itemsize
     R, C = x.shape[0] - h + 1, W - w + 1
+    image, taps, step = _array(x), _array(k), (W * size, size)
+    if R * C < h * w:
+        windows = np.ndarray((R, C, h, w), image.dtype, image, 0, step + step).reshape(R * C, h * w)
+        return torch.from_numpy(windows.dot(taps.reshape(h * w, 1)).reshape(R, C))
     length = (R - 1) * W + C  # whole rows; the last w - 1 sums of each are no outputs
-    image, taps = _array(x), _array(k)
-    shifted = np.ndarray((h, w, length), image.dtype, image, 0, (W * size, size, size)).reshape(h * w, length)
+    shifted = np.ndarray((h, w, length), image.dtype, image, 0, (*step, size)).reshape(h * w, length)
     sums = taps.reshape(1, h * w).dot(shifted)
-    return torch.from_numpy(np.ndarray((R, C), sums.dtype, sums, 0, (W * size, size)).copy())
+    return torch.from_numpy(np.ndarray((R, C), sums.dtype, sums, 0, step).copy())
 
 
 @_quietly
