@@ -61,7 +61,7 @@ def _direct_costs(image, kernel, dtype, threads):
     rows = min(R, max(1, cached // C))
     bands = math.ceil(R / rows)
     costs = {("shifted_sums", rows): h * w * (2.5 * _CALL * bands + step * _SHIFT * R * C)}
-    copied = h * w * (R * C if R * C < h * w else R * W)
+    copied = h * w * (R * C if h * w > R * C else R * W)
     if copied <= min(_SERIAL, room - 2 * R * W):
         costs["window_products", None] = 5 * _SMALL_CALL + size * _WINDOW * copied
     if h * w * R * W <= _SERIAL and (h + w) * R * W <= room:

@@ -165,7 +165,7 @@ def _window_products(x, k, _):
     W, (h, w), size = x.shape[1], k.shape, x.itemsize
     R, C = x.shape[0] - h + 1, W - w + 1
     image, taps, step = _array(x), _array(k), (W * size, size)
-    if R * C < h * w:
+    if h * w > R * C:
         windows = np.ndarray((R, C, h, w), image.dtype, image, 0, step + step).reshape(R * C, h * w)
         return torch.from_numpy(windows.dot(taps.reshape(h * w, 1)).reshape(R, C))
     length = (R - 1) * W + C  # whole rows; the last w - 1 sums of each are no outputs
