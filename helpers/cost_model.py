@@ -15,12 +15,12 @@ _SMALL_PRODUCT = 0.36  # write one entry of NumPy's product, and add it
 _SHIFT = 0.11  # multiply and add one shifted pixel
 _COPY = 0.2  # copy one pixel beside others
 _ROW = 40.0  # begin one row of outputs in a batch of matrix products
-_SUM = 0.15  # add one entry of such a product where it is formed
-_PRODUCT = {1: 0.3, 2: 0.24}  # write one entry of such a product, for one or two rows of outputs, and add it later
+_SUM = 0.12  # add one entry of such a product where it is formed
+_PRODUCT = {1: 0.3, 2: 0.24}  # write one entry of a product for one row of outputs, or two, and add it later
 _MULTIPLY = 0.024  # one multiply-add inside the product
 _TURN = 2.0  # transpose one pixel
 _TRANSFORM = 8.0  # one point of a float64 tile, forth and back (single precision takes float64 too)
-_CACHED = 3 << 19  # bytes a thread that stay in cache
+_CACHED = 1 << 18  # numbers a thread that stay in cache
 _SERIAL = 1 << 18  # multiply-adds up to which NumPy's matrix product keeps to one thread
 _REACH = 12  # kernels that a tile may span in float64, so that rounding in the tile stays small in a window
 _TILES = [2**a * b for a in range(3, 17) for b in (1, 3, 5, 9, 15)]
@@ -57,7 +57,7 @@ def _direct_costs(image, kernel, dtype, threads):
     (H, W), (h, w) = image, kernel
     R, C = H - h + 1, W - w + 1
     size = dtype.itemsize / 4
-    step, room, cached = size / threads, 8 * (H * W + h * w + R * C), threads * _CACHED // dtype.itemsize
+    step, room, cached = size / threads, 8 * (H * W + h * w + R * C), threads * _CACHED
     rows = min(R, max(1, cached // C))
     bands = math.ceil(R / rows)
     costs = {("shifted_sums", rows): h * w * (2.5 * _CALL * bands + step * _SHIFT * R * C)}
@@ -68,12 +68,14 @@ def _direct_costs(image, kernel, dtype, threads):
         costs["small_products", None] = 7 * _SMALL_CALL + size * _SMALL_PRODUCT * w * R * W
     if dtype.is_floating_point or dtype.is_complex:
         if h > 1:  # matrix products with one factor are slow
-            sums = w * R * (_ROW / threads + step * C * (_SUM + 1.5 * h * _MULTIPLY))
+            sums = w * R * (_ROW / threads + step * C * (_SUM + 2 * h * _MULTIPLY))
             costs["column_sums", rows] = (4 + bands * (2 + 5 * w)) * _CALL + sums
-        for block in (1, 2):
+        for block in (1, 2) if size > 1 else (1,):
             rows = min(R, max(block, cached // (w * W)), room // (w * W)) // block * block
             if rows:
-                calls = (3 if block == 1 else 14) + 6 * math.ceil(R / rows)
+                bands = math.ceil(R / rows)
+                rows = math.ceil(R / bands / block) * block  # bands of one height
+                calls = (3 if block == 1 else 14) + 6 * bands
                 entry = _PRODUCT[block] + (h + block - 1) * _MULTIPLY
                 costs["row_products", (block, rows)] = calls * _CALL + R * (_ROW / threads + step * w * W * entry)
     rows = min(h, min(room, cached) // (C * w) - R + 1)
