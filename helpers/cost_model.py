@@ -53,6 +53,12 @@ def estimates(image, kernel, dtype, method, threads) -> dict:
     return costs
 
 
+def few_outputs(image: torch.Size, kernel: torch.Size) -> bool:
+    """Whether there are more taps than outputs, and not a single one, which NumPy shares among threads."""
+    (H, W), (h, w) = image, kernel
+    return 1 < (H - h + 1) * (W - w + 1) < h * w
+
+
 def _direct_costs(image, kernel, dtype, threads):
     (H, W), (h, w) = image, kernel
     R, C = H - h + 1, W - w + 1
@@ -61,7 +67,7 @@ def _direct_costs(image, kernel, dtype, threads):
     rows = min(R, max(1, cached // C))
     bands = math.ceil(R / rows)
     costs = {("shifted_sums", rows): h * w * (2.5 * _CALL * bands + step * _SHIFT * R * C)}
-    copied = h * w * (R * C if h * w > R * C else R * W)
+    copied = h * w * (R * C if few_outputs(image, kernel) else R * W)
     if copied <= min(_SERIAL, room - 2 * R * W):
         costs["window_products", None] = 5 * _SMALL_CALL + size * _WINDOW * copied
     if h * w * R * W <= _SERIAL and (h + w) * R * W <= room:

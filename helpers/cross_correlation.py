@@ -8,7 +8,7 @@ import torch
 from torch import constant_pad_nd
 from torch.autograd import forward_ad
 
-from helpers.cost_model import cheapest_way
+from helpers.cost_model import cheapest_way, few_outputs
 from helpers.interop import Array, as_tensors, empty
 
 METHODS = ("auto", "direct", "fft")
@@ -17,6 +17,8 @@ _WORKING = {torch.float16: torch.float32, torch.bfloat16: torch.float32}
 _WORKING |= {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
 _WORKING |= {t: t for t in (torch.float32, torch.float64, torch.complex64, torch.complex128)}
 _WORKING |= {t: t for t in (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)}
+
+_TOGETHER = 3 << 16  # points of the tiles that are transformed at a time, so that they stay in cache
 
 
 def cross_corr_2d(X: Array, K: Array, *, method: str = "auto") -> Array:
@@ -165,7 +167,7 @@ def _window_products(x, k, _):
     W, (h, w), size = x.shape[1], k.shape, x.itemsize
     R, C = x.shape[0] - h + 1, W - w + 1
     image, taps, step = _array(x), _array(k), (W * size, size)
-    if h * w > R * C:
+    if few_outputs(x.shape, k.shape):
         windows = np.ndarray((R, C, h, w), image.dtype, image, 0, step + step).reshape(R * C, h * w)
         return torch.from_numpy(windows.dot(taps.reshape(h * w, 1)).reshape(R, C))
     length = (R - 1) * W + C  # whole rows; the last w - 1 sums of each are no outputs
@@ -280,12 +282,14 @@ def _tile_spectra(x, k, tile):
     double = x.dtype in (torch.float64, torch.complex128)
     wide = torch.complex128 if x.is_complex() else torch.float64
     height, width = min(tile[0] - h + 1, R), min(tile[1] - w + 1, C)  # outputs of a tile
-    columns = [min(c, C - width) for c in range(0, C, width)]
+    rows, columns = ([min(i, n - m) for i in range(0, n, m)] for n, m in ((R, height), (C, width)))
+    corners, together = [(r, c) for r in rows for c in columns], max(1, _TOGETHER // math.prod(tile))
     spectrum, size = _spectrum(k.to(wide), tile), torch.linalg.vector_norm(k.to(wide))
     spectrum_size = _spectrum(k.abs().float(), tile)
     y = empty((R, C), x)
-    for r in (min(r, R - height) for r in range(0, R, height)):
-        tiles = torch.stack([x[r : r + height + h - 1, c : c + width + w - 1] for c in columns]).to(wide)
+    for group in (corners[i : i + together] for i in range(0, len(corners), together)):
+        parts = [x[r : r + height + h - 1, c : c + width + w - 1] for r, c in group]
+        tiles = torch.stack(parts).to(wide)
         sums = _times(tiles, spectrum, tile, height, width)
         noise = torch.linalg.vector_norm(tiles, dim=(1, 2)) * size  # times 2^-53 / 10: the transform's error
         exact = sums.abs().amin((1, 2)) > noise * (math.inf if double else 2**-33)
@@ -293,11 +297,8 @@ def _tile_spectra(x, k, tile):
             windows = _times(tiles.abs().float(), spectrum_size, tile, height, width).amin((1, 2))
             wide_enough = windows > sums.abs().amax((1, 2)) / 4 if double else True
             exact |= (windows > noise * (1 / 48 if double else 2**-16)) & wide_enough
-        if not exact.any():
-            return _values(x, k, "direct")
-        for c, part, good in zip(columns, sums, exact.tolist(), strict=True):
-            window = x[r : r + height + h - 1, c : c + width + w - 1]
-            y[r : r + height, c : c + width] = part if good else _values(window, k, "direct")
+        for (r, c), part, result, good in zip(group, parts, sums, exact.tolist(), strict=True):
+            y[r : r + height, c : c + width] = result if good else _values(part, k, "direct")
     return y
 
 
