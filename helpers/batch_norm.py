@@ -8,17 +8,19 @@ import torch
 
 from helpers.interop import Array, as_tensors, empty
 
-_BLOCK = 2**25  # bytes worked on at a time, whole channels that stay in cache from pass to pass
-_AXES = (0, 2, 3)  # every axis but the channels; (N, D) is (N, D, 1, 1) in here
+_BLOCK = 2**23  # bytes of x worked on at a time, whole channels, so that passes find them in the cache
+_SMALL = 2**15  # so many numbers torch still sums in a single thread
 _COMPUTE_DTYPE = {torch.float16: torch.float32, torch.bfloat16: torch.float32}
 _COMPUTE_DTYPE |= {torch.float32: torch.float32, torch.float64: torch.float64}
+_TINY = {dtype: torch.finfo(dtype).tiny for dtype in _COMPUTE_DTYPE}
+_ONE = {dtype: torch.ones((), dtype=dtype) for dtype in _COMPUTE_DTYPE}
 _SHRINK = {torch.float32: 2.0**-80, torch.float64: 2.0**-600}  # brings any difference to where it can be squared
 
 
 class Cache(NamedTuple):
     """What the backward pass needs: the caller's own arrays, not copies, and a few numbers a channel.
 
-    statistics holds (center, shrink, shift, inverse_std) for each block of channels, each of shape (1, c, 1, 1),
+    statistics holds (center, shrink, shift, inverse_std) for each block of channels, each of shape (c,),
     such that x_hat is ((x - center) shrink - shift) inverse_std. The center is None (0) where all means are at
     most a quarter of the standard deviation, else the mean as far as the dtype can tell; shift is the mean of what is
     left; shrink is None (1) unless squares would overflow even so.
@@ -77,30 +79,26 @@ def batchnorm_backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
 def _forward(x, gamma, beta, bn_param, axes):
     mode, eps, momentum, running = _read(bn_param)
     tensors, give_back = as_tensors(x=x, gamma=gamma, beta=beta, **running)
-    _check(tensors, ("x", "gamma", "beta", *running), axes)
-    given = tensors[0]
-    maps, scale, offset, *averages = (_computable(tensor) for tensor in tensors)
+    dtype = _check(tensors, ("x", "gamma", "beta", *running), axes)
+    maps, scale, offset, *averages = _computable(tensors)
     averages = dict(zip(running, averages, strict=True))
-    maps, scale, offset = _as_maps(maps), scale.view(1, -1, 1, 1), offset.view(1, -1, 1, 1)
-    eps = max(eps, torch.finfo(maps.dtype).tiny)
+    eps = max(eps, _TINY[maps.dtype])
     out = _like(maps)
+    arrays = _channels_last(maps), scale, offset, _channels_last(out)
     if mode == "train":
-        blocks = [_normalize(*block, eps) for block in _blocks(maps, scale, offset, out)]
+        blocks = [_normalize(*block, eps) for block in _blocks(*arrays)]
         for name, batch in zip(("running_mean", "running_var"), _joined(blocks), strict=True):
-            average = averages[name] if name in averages else torch.zeros_like(batch)
-            ends = {0: batch, 1: average}  # exactly, even where the other one is not finite
-            moved = ends[momentum].clone() if momentum in ends else torch.lerp(batch, average, momentum)
-            averages[name] = give_back(_as(given.dtype, moved))
+            moved = _average(averages.get(name), batch, momentum)
+            averages[name] = give_back(_as(dtype, moved))
     else:
         mean, var = (averages.get(name, torch.zeros_like(scale)) for name in ("running_mean", "running_var"))
         if (var < 0).any():
             raise ValueError(f"bn_param['running_var'] must not be negative, got {var.min().item()}")
-        mean, inverse_std = mean.view(scale.shape).clone(), (var.view(scale.shape) + eps).rsqrt_()
         blocks = []
-        for block, a, b, result, center, factor in _blocks(maps, scale, offset, out, mean, inverse_std):
+        for block, a, b, result, center, factor in _blocks(*arrays, mean.clone(), (var + eps).rsqrt_()):
             torch.sub(block, center, out=result).mul_(a * factor).add_(b)
             blocks.append((center, None, torch.zeros_like(center), factor))
-    out = give_back(_as(given.dtype, out).view(given.shape))
+    out = give_back(_as(dtype, out))
     if mode == "train":
         bn_param.update(averages)
     return out, Cache(x, gamma, mode, tuple(block[-4:] for block in blocks))
@@ -109,13 +107,12 @@ def _forward(x, gamma, beta, bn_param, axes):
 def _normalize(maps, scale, offset, out, eps):
     """Normalize whole channels into out; return their mean and variance, and what the backward pass needs."""
     center, shrink, shift, var = _statistics(maps, out)
-    inverse_std = (var + (eps if shrink is None else eps * shrink.square())).rsqrt_()
+    inverse_std = torch.add(var, _ONE[var.dtype] if shrink is None else shrink.square(), alpha=eps).rsqrt_()
     factor = scale * inverse_std
     torch.mul(maps if center is None else out, factor, out=out)
     out.add_(torch.addcmul(offset, factor, shift, value=-1))
     mean, batch_var = (shift, var) if shrink is None else (shift / shrink, var / shrink.square())
-    mean = mean if center is None else center + mean
-    return mean.view(-1), batch_var.view(-1), center, shrink, shift, inverse_std
+    return mean if center is None else center + mean, batch_var, center, shrink, shift, inverse_std
 
 
 def _statistics(maps, out):
@@ -125,14 +122,14 @@ def _statistics(maps, out):
     standard deviation, so that next to nothing cancels. Where x is not such a case, its mean becomes the center, and
     what then is left of a mean corrects its rounding; where squares overflow even so, take smaller values.
     """
-    center, shrink, share = None, None, maps.shape[1] / maps.numel()
+    center, shrink = None, None
+    share = torch.scalar_tensor(maps.shape[-1] / maps.numel(), dtype=maps.dtype)  # a number would cost a conversion
     for _ in range(5):
         values = _centered(maps, center, shrink, out)
-        shift = _sum(values).mul_(share)
-        squares = _sum_of_squares(values).mul_(share)
+        shift, squares = _sum(values).mul_(share), _sum_of_squares(values).mul_(share)
         var = torch.addcmul(squares, shift, shift, value=-1)
-        least, most = torch.addcmul(var, shift, shift, value=-16).aminmax()
-        if least.item() >= 0 and most.item() < math.inf:
+        margin = torch.lerp(squares, var, 17)  # var - 16 shift^2, or NaN where squares overflow
+        if margin.min().item() >= 0:
             break
         if center is not None and shrink is None and not squares.isfinite().all():
             shrink = torch.ones_like(squares).masked_fill_(~squares.isfinite(), _SHRINK[maps.dtype])
@@ -151,60 +148,68 @@ def _centered(maps, center, shrink, out):
     return out if shrink is None else out.mul_(shrink)
 
 
+def _average(old, new, momentum):
+    """momentum old + (1 - momentum) new; at 0 and 1 exactly, even where the other one is not finite."""
+    old = torch.zeros_like(new) if old is None else old
+    return torch.lerp(new, old, momentum) if 0 < momentum < 1 else (old if momentum else new).clone()
+
+
 def _sum(maps):
-    """The sum over every axis but the channels, image by image where that keeps each thread to what it has in cache."""
-    return maps.sum((2, 3), True).sum(0, True) if _large_images(maps) else maps.sum(_AXES, True)
+    totals = maps.sum(_axes(maps))
+    return totals.sum(0) if totals.dim() == 2 else totals
 
 
 def _sum_of_squares(maps):
-    axes = (2, 3) if _large_images(maps) else _AXES
-    return torch.linalg.vector_norm(maps, dim=axes, keepdim=True).square_().sum(0, True)
+    if maps.numel() <= _SMALL:
+        return maps.square().sum(_axes(maps))
+    totals = torch.linalg.vector_norm(maps, 2, _axes(maps)).square_()
+    return totals.sum(0) if totals.dim() == 2 else totals
 
 
-def _large_images(maps):
-    return maps.shape[2] * maps.shape[3] >= 16  # so that a number an image and channel is little memory
+def _axes(maps):
+    """What to sum over first: each image by itself where that keeps every thread to what it has in its cache."""
+    by_image = maps.dim() == 4 and maps.numel() > _SMALL and maps.shape[1] * maps.shape[2] >= 16
+    return (1, 2) if by_image else (0, 1, 2)[: maps.dim() - 1]
 
 
 def _backward(dout, cache):
     tensors, give_back = as_tensors(dout=dout, x=cache.x, gamma=cache.gamma)
-    upstream, x, _ = tensors
-    if upstream.shape != x.shape:
-        raise ValueError(f"dout must have the shape of x, {tuple(x.shape)}, got {tuple(upstream.shape)}")
-    if upstream.dtype != x.dtype:
-        raise TypeError(f"dout must have the dtype of x, {x.dtype}, got {upstream.dtype}")
-    grads, maps, scale = (_computable(tensor) for tensor in tensors)
-    grads, maps, scale = _as_maps(grads), _as_maps(maps), scale.view(1, -1, 1, 1)
+    grads, x, _ = tensors
+    if grads.shape != x.shape:
+        raise ValueError(f"dout must have the shape of x, {tuple(x.shape)}, got {tuple(grads.shape)}")
+    if grads.dtype != x.dtype:
+        raise TypeError(f"dout must have the dtype of x, {x.dtype}, got {grads.dtype}")
+    grads, maps, scale = _computable(tensors)
     dx = _like(maps)
-    blocks = zip(_blocks(maps, grads, scale, dx), cache.statistics, strict=True)
+    blocks = zip(_blocks(*map(_channels_last, (maps, grads, dx)), scale), cache.statistics, strict=True)
     channels = _joined([_gradients(block, statistics, cache.mode) for block, statistics in blocks])
-    dx, dgamma, dbeta = (_as(x.dtype, gradient) for gradient in (dx, *channels))
-    return give_back(dx.view(x.shape)), give_back(dgamma), give_back(dbeta)
+    return tuple(give_back(_as(x.dtype, gradient)) for gradient in (dx, *channels))
 
 
 def _gradients(block, statistics, mode):
     """Write dx of whole channels; return their dgamma and dbeta."""
-    (maps, grads, scale, dx), (center, shrink, shift, inverse_std) = block, statistics
+    (maps, grads, dx, scale), (center, shrink, shift, inverse_std) = block, statistics
     dbeta = _sum(grads)
     products = _sum(torch.mul(_centered(maps, center, shrink, dx), grads, out=dx))
     dgamma = torch.addcmul(products, dbeta, shift, value=-1).mul_(inverse_std)
     factor = scale * inverse_std if shrink is None else scale * inverse_std * shrink
     if mode == "train":
-        share = maps.shape[1] / maps.numel()
+        share = maps.shape[-1] / maps.numel()
         slope = dgamma * inverse_std
         level = torch.addcmul(dbeta, slope, shift, value=-1)
         torch.addcmul(grads, _centered(maps, center, shrink, dx), slope, value=-share, out=dx)
         dx.sub_(level, alpha=share).mul_(factor)
     else:
         torch.mul(grads, factor, out=dx)
-    return dgamma.view(-1), dbeta.view(-1)
+    return dgamma, dbeta
 
 
 def _blocks(maps, *others):
     """The arrays in step, in blocks of whole channels; in one where the channels interleave."""
-    channels = max(1, _BLOCK * maps.shape[1] // (maps.numel() * maps.itemsize))
-    if channels >= maps.shape[1] or maps.stride(1) == 1:
+    channels = max(1, _BLOCK * maps.shape[-1] // maps.nbytes)
+    if channels >= maps.shape[-1] or maps.stride(-1) == 1:
         return [(maps, *others)]
-    return zip(*(array.split(channels, 1) for array in (maps, *others)), strict=True)
+    return zip(*(array.split(channels, -1) for array in (maps, *others)), strict=True)
 
 
 def _joined(blocks):
@@ -215,16 +220,18 @@ def _joined(blocks):
 
 
 def _like(maps):
-    return empty(maps.shape, maps) if maps.is_contiguous() else torch.empty_like(maps)
+    return empty(maps.shape, maps) if maps.nbytes > _BLOCK and maps.is_contiguous() else torch.empty_like(maps)
 
 
-def _as_maps(x):
-    return x if x.dim() == 4 else x[:, :, None, None]
+def _channels_last(x):
+    """(N, C, H, W) seen as (N, H, W, C), so that numbers a channel, (C,), broadcast against it as they are."""
+    return x.permute(0, 2, 3, 1) if x.dim() == 4 else x
 
 
-def _computable(tensor):
-    """The tensor outside any graph, in the dtype to compute in."""
-    return _as(_COMPUTE_DTYPE[tensor.dtype], tensor.detach() if tensor.requires_grad else tensor)
+def _computable(tensors):
+    """The tensors outside any graph, in the dtype to compute in."""
+    dtype = _COMPUTE_DTYPE[tensors[0].dtype]
+    return [_as(dtype, tensor.detach() if tensor.requires_grad else tensor) for tensor in tensors]
 
 
 def _as(dtype, tensor):
@@ -238,7 +245,7 @@ def _read(bn_param):
     if mode not in ("train", "test"):
         raise ValueError(f"bn_param['mode'] must be 'train' or 'test', got {mode!r}")
     for name, number in (("eps", eps), ("momentum", momentum)):
-        if not isinstance(number, Real) or isinstance(number, bool):
+        if type(number) is not float and (not isinstance(number, Real) or isinstance(number, bool)):
             raise TypeError(f"bn_param[{name!r}] must be a number, got {type(number).__name__}")
     if not 0 < eps < math.inf:
         raise ValueError(f"bn_param['eps'] must be positive and finite, got {eps}")
@@ -254,7 +261,7 @@ def _check(tensors, names, axes):
         raise TypeError(f"x must be float16, bfloat16, float32 or float64, got {dtype}")
     if len(shape) != len(axes):
         raise ValueError(f"x must have shape ({', '.join(axes)}), got {tuple(shape)}")
-    if math.prod(shape) == 0:
+    if 0 in shape:
         raise ValueError(f"x is an empty batch, shape {tuple(shape)}")
     channels = shape[1:2]
     for name, tensor in zip(names[1:], tensors[1:], strict=True):
@@ -262,3 +269,4 @@ def _check(tensors, names, axes):
             raise TypeError(f"{name} must have the dtype of x, {dtype}, got {tensor.dtype}")
         if tensor.shape != channels:
             raise ValueError(f"{name} must have shape ({shape[1]},), got {tuple(tensor.shape)}")
+    return dtype

@@ -65,6 +65,11 @@ class _Memory:
 
 def _share(name: str, array: np.ndarray) -> torch.Tensor:
     array = np.asarray(array)
+    if array.flags.behaved:  # aligned and writable: nearly always torch takes it as it is
+        try:
+            return torch.from_numpy(array)
+        except (TypeError, ValueError):
+            pass
     if array.dtype.kind not in "biufc" or array.dtype.itemsize > (16 if array.dtype.kind == "c" else 8):
         raise TypeError(f"{name} has dtype {array.dtype}, which torch does not have")
     strides_fit = all(stride >= 0 and stride % array.itemsize == 0 for stride in array.strides)

@@ -446,14 +446,13 @@ def test_a_mean_is_kept_where_squares_overflow(dtype, scale, mean):
 )
 def test_blocks_are_whole_channels_of_at_most_so_many_bytes(monkeypatch, size, blocks):
     monkeypatch.setattr(module, "_BLOCK", size)
-    maps, scale = torch.zeros(2, 5, 3, 4), torch.zeros(1, 5, 1, 1)
-    for order in ((0, 1, 2, 3), (0, 1, 3, 2), (1, 2, 3, 0)):  # of memory, the last axis in steps of one number
+    maps, scale = torch.zeros(2, 3, 4, 5), torch.zeros(5)
+    for order in ((0, 3, 1, 2), (0, 3, 2, 1), (3, 1, 2, 0)):  # of memory, the last axis in steps of one number
         inverse = [order.index(axis) for axis in range(4)]
         x = maps.permute(order).contiguous().permute(inverse)
         found = list(module._blocks(x, scale))
-        assert [block.shape[1] for block, _ in found] == [part.shape[1] for _, part in found] == blocks
-    interleaved = maps.contiguous(memory_format=torch.channels_last)
-    assert len(module._blocks(interleaved, scale)) == 1
+        assert [block.shape[-1] for block, _ in found] == [len(part) for _, part in found] == blocks
+    assert len(module._blocks(maps.contiguous(), scale)) == 1  # the channels interleave
 
 
 def test_a_large_result_has_the_memory_order_of_x():
