@@ -9,11 +9,13 @@ import torch
 from helpers.interop import Array, as_tensors, empty
 
 _BLOCK = 2**23  # bytes of x worked on at a time, whole channels, so that passes find them in the cache
+_AVERAGES = ("running_mean", "running_var")
+_MANY = 2**10  # values a channel; the sums of more in float32 lose digits to two means
 _SMALL = 2**15  # so many numbers torch still sums in a single thread
 _COMPUTE_DTYPE = {torch.float16: torch.float32, torch.bfloat16: torch.float32}
 _COMPUTE_DTYPE |= {torch.float32: torch.float32, torch.float64: torch.float64}
 _TINY = {dtype: torch.finfo(dtype).tiny for dtype in _COMPUTE_DTYPE}
-_ONE = {dtype: torch.ones((), dtype=dtype) for dtype in _COMPUTE_DTYPE}
+_ONE = {dtype: torch.ones((), dtype=dtype, device="cpu") for dtype in _COMPUTE_DTYPE}
 _SHRINK = {torch.float32: 2.0**-80, torch.float64: 2.0**-600}  # brings any difference to where it can be squared
 
 
@@ -82,37 +84,37 @@ def _forward(x, gamma, beta, bn_param, axes):
     dtype = _check(tensors, ("x", "gamma", "beta", *running), axes)
     maps, scale, offset, *averages = _computable(tensors)
     averages = dict(zip(running, averages, strict=True))
-    eps = max(eps, _TINY[maps.dtype])
+    averages = [averages[name] if name in averages else torch.zeros_like(scale) for name in _AVERAGES]
+    if mode == "test" and (averages[1] < 0).any():
+        raise ValueError(f"bn_param['running_var'] must not be negative, got {averages[1].min().item()}")
     out = _like(maps)
-    arrays = _channels_last(maps), scale, offset, _channels_last(out)
+    arrays = _channels_last(maps), _channels_last(out), scale, offset, *averages
+    blocks = [_normalize(block, mode, max(eps, _TINY[maps.dtype])) for block in _blocks(*arrays)]
     if mode == "train":
-        blocks = [_normalize(*block, eps) for block in _blocks(*arrays)]
-        for name, batch in zip(("running_mean", "running_var"), _joined(blocks), strict=True):
-            moved = _average(averages.get(name), batch, momentum)
-            averages[name] = give_back(_as(dtype, moved))
-    else:
-        mean, var = (averages.get(name, torch.zeros_like(scale)) for name in ("running_mean", "running_var"))
-        if (var < 0).any():
-            raise ValueError(f"bn_param['running_var'] must not be negative, got {var.min().item()}")
-        blocks = []
-        for block, a, b, result, center, factor in _blocks(*arrays, mean.clone(), (var + eps).rsqrt_()):
-            torch.sub(block, center, out=result).mul_(a * factor).add_(b)
-            blocks.append((center, None, torch.zeros_like(center), factor))
+        pairs = zip(averages, _joined(blocks), strict=True)
+        averages = [give_back(_as(dtype, _average(old, new, momentum))) for old, new in pairs]
     out = give_back(_as(dtype, out))
     if mode == "train":
-        bn_param.update(averages)
-    return out, Cache(x, gamma, mode, tuple(block[-4:] for block in blocks))
+        bn_param.update(zip(_AVERAGES, averages, strict=True))
+    return out, Cache(x, gamma, mode, tuple(block[2:] for block in blocks))
 
 
-def _normalize(maps, scale, offset, out, eps):
+def _normalize(block, mode, eps):
     """Normalize whole channels into out; return their mean and variance, and what the backward pass needs."""
-    center, shrink, shift, var = _statistics(maps, out)
-    inverse_std = torch.add(var, _ONE[var.dtype] if shrink is None else shrink.square(), alpha=eps).rsqrt_()
+    maps, out, scale, offset, mean, var = block
+    if mode == "train":
+        center, shrink, shift, var = _statistics(maps, out)
+        mean = shift if shrink is None else shift / shrink
+        mean = mean if center is None else center + mean
+    else:
+        center, shrink, shift = mean.clone(), None, torch.zeros_like(mean)
+        torch.sub(maps, center, out=out)
+    unit = _ONE[var.dtype] if shrink is None else shrink.square()
+    inverse_std = torch.add(var, unit, alpha=eps).rsqrt_()
     factor = scale * inverse_std
     torch.mul(maps if center is None else out, factor, out=out)
     out.add_(torch.addcmul(offset, factor, shift, value=-1))
-    mean, batch_var = (shift, var) if shrink is None else (shift / shrink, var / shrink.square())
-    return mean if center is None else center + mean, batch_var, center, shrink, shift, inverse_std
+    return mean, var if shrink is None else var / unit, center, shrink, shift, inverse_std
 
 
 def _statistics(maps, out):
@@ -123,15 +125,15 @@ def _statistics(maps, out):
     what then is left of a mean corrects its rounding; where squares overflow even so, take smaller values.
     """
     center, shrink = None, None
-    share = torch.scalar_tensor(maps.shape[-1] / maps.numel(), dtype=maps.dtype)  # a number would cost a conversion
-    for _ in range(5):
+    share = torch.scalar_tensor(maps.shape[-1] / maps.numel(), dtype=maps.dtype, device="cpu")  # quicker than a number
+    for attempt in range(6):
         values = _centered(maps, center, shrink, out)
         shift, squares = _sum(values).mul_(share), _sum_of_squares(values).mul_(share)
         var = torch.addcmul(squares, shift, shift, value=-1)
         margin = torch.lerp(squares, var, 17)  # var - 16 shift^2, or NaN where squares overflow
         if margin.min().item() >= 0:
             break
-        if center is not None and shrink is None and not squares.isfinite().all():
+        if attempt > 1 and shrink is None and not squares.isfinite().all():
             shrink = torch.ones_like(squares).masked_fill_(~squares.isfinite(), _SHRINK[maps.dtype])
         else:
             mean = shift if shrink is None else shift / shrink
@@ -150,7 +152,6 @@ def _centered(maps, center, shrink, out):
 
 def _average(old, new, momentum):
     """momentum old + (1 - momentum) new; at 0 and 1 exactly, even where the other one is not finite."""
-    old = torch.zeros_like(new) if old is None else old
     return torch.lerp(new, old, momentum) if 0 < momentum < 1 else (old if momentum else new).clone()
 
 
@@ -189,12 +190,15 @@ def _backward(dout, cache):
 def _gradients(block, statistics, mode):
     """Write dx of whole channels; return their dgamma and dbeta."""
     (maps, grads, dx, scale), (center, shrink, shift, inverse_std) = block, statistics
-    dbeta = _sum(grads)
-    products = _sum(torch.mul(_centered(maps, center, shrink, dx), grads, out=dx))
-    dgamma = torch.addcmul(products, dbeta, shift, value=-1).mul_(inverse_std)
+    dbeta, share = _sum(grads), maps.shape[-1] / maps.numel()
+    if center is None and maps.dtype == torch.float32 and _MANY * share < 1:
+        rest = _sum(torch.sub(grads, dbeta, alpha=share, out=dx))
+        products = _sum(dx.mul_(maps))
+    else:
+        rest, products = dbeta, _sum(torch.mul(_centered(maps, center, shrink, dx), grads, out=dx))
+    dgamma = torch.addcmul(products, rest, shift, value=-1).mul_(inverse_std)
     factor = scale * inverse_std if shrink is None else scale * inverse_std * shrink
     if mode == "train":
-        share = maps.shape[-1] / maps.numel()
         slope = dgamma * inverse_std
         level = torch.addcmul(dbeta, slope, shift, value=-1)
         torch.addcmul(grads, _centered(maps, center, shrink, dx), slope, value=-share, out=dx)
@@ -214,9 +218,7 @@ def _blocks(maps, *others):
 
 def _joined(blocks):
     """The first two arrays of every block, put together again along the channels."""
-    if len(blocks) == 1:
-        return blocks[0][:2]
-    return [torch.cat([block[i] for block in blocks]) for i in range(2)]
+    return blocks[0][:2] if len(blocks) == 1 else [torch.cat(parts) for parts in list(zip(*blocks, strict=True))[:2]]
 
 
 def _like(maps):
@@ -251,7 +253,7 @@ def _read(bn_param):
         raise ValueError(f"bn_param['eps'] must be positive and finite, got {eps}")
     if not 0 <= momentum <= 1:
         raise ValueError(f"bn_param['momentum'] must be from 0 to 1, got {momentum}")
-    running = {name: bn_param[name] for name in ("running_mean", "running_var") if name in bn_param}
+    running = {name: bn_param[name] for name in _AVERAGES if name in bn_param}
     return mode, float(eps), float(momentum), running
 
 
