@@ -10,6 +10,7 @@ from helpers.interop import Array, as_tensors, empty
 
 _BLOCK = 2**23  # bytes of x worked on at a time, whole channels, so that passes find them in the cache
 _AVERAGES = ("running_mean", "running_var")
+_AXES = (0, 1, 2)  # all but the last, the channels
 _MANY = 2**10  # values a channel; the sums of more in float32 lose digits to two means
 _SMALL = 2**15  # so many numbers torch still sums in a single thread
 _COMPUTE_DTYPE = {torch.float16: torch.float32, torch.bfloat16: torch.float32}
@@ -108,17 +109,16 @@ def _normalize(block, mode, eps):
         mean = mean if center is None else center + mean
     else:
         center, shrink, shift = mean.clone(), None, torch.zeros_like(mean)
-        torch.sub(maps, center, out=out)
     unit = _ONE[var.dtype] if shrink is None else shrink.square()
     inverse_std = torch.add(var, unit, alpha=eps).rsqrt_()
     factor = scale * inverse_std
-    torch.mul(maps if center is None else out, factor, out=out)
+    torch.mul(_centered(maps, center, shrink, out), factor, out=out)
     out.add_(torch.addcmul(offset, factor, shift, value=-1))
     return mean, var if shrink is None else var / unit, center, shrink, shift, inverse_std
 
 
-def _statistics(maps, out):
-    """What describes the channels; out holds (x - center) shrink, unless the center is None.
+def _statistics(maps, scratch):
+    """The center, shrink and shift of a cache, and the variance of (x - center) shrink; scratch is like maps.
 
     The variance is the mean square less the squared mean, but of values whose mean is at most a quarter of the
     standard deviation, so that next to nothing cancels. Where x is not such a case, its mean becomes the center, and
@@ -127,8 +127,8 @@ def _statistics(maps, out):
     center, shrink = None, None
     share = torch.scalar_tensor(maps.shape[-1] / maps.numel(), dtype=maps.dtype, device="cpu")  # quicker than a number
     for attempt in range(6):
-        values = _centered(maps, center, shrink, out)
-        shift, squares = _sum(values).mul_(share), _sum_of_squares(values).mul_(share)
+        values = _centered(maps, center, shrink, scratch)
+        shift, squares = _sum(values).mul_(share), _sum_of_squares(values, scratch).mul_(share)
         var = torch.addcmul(squares, shift, shift, value=-1)
         margin = torch.lerp(squares, var, 17)  # var - 16 shift^2, or NaN where squares overflow
         if margin.min().item() >= 0:
@@ -156,21 +156,18 @@ def _average(old, new, momentum):
 
 
 def _sum(maps):
-    totals = maps.sum(_axes(maps))
-    return totals.sum(0) if totals.dim() == 2 else totals
+    return maps.sum((1, 2)).sum(0) if _by_image(maps) else maps.sum(_AXES[: maps.dim() - 1])
 
 
-def _sum_of_squares(maps):
-    if maps.numel() <= _SMALL:
-        return maps.square().sum(_axes(maps))
-    totals = torch.linalg.vector_norm(maps, 2, _axes(maps)).square_()
-    return totals.sum(0) if totals.dim() == 2 else totals
+def _sum_of_squares(maps, scratch):
+    if _by_image(maps):
+        return torch.linalg.vector_norm(maps, 2, (1, 2)).square_().sum(0)
+    return _sum(torch.mul(maps, maps, out=scratch))
 
 
-def _axes(maps):
-    """What to sum over first: each image by itself where that keeps every thread to what it has in its cache."""
-    by_image = maps.dim() == 4 and maps.numel() > _SMALL and maps.shape[1] * maps.shape[2] >= 16
-    return (1, 2) if by_image else (0, 1, 2)[: maps.dim() - 1]
+def _by_image(maps):
+    """Whether to sum every image by itself first, which keeps each thread to what it has in its cache."""
+    return maps.numel() > _SMALL and maps.dim() == 4 and maps.shape[1] * maps.shape[2] >= 16 and maps.stride(-1) > 1
 
 
 def _backward(dout, cache):

@@ -135,6 +135,25 @@ def test_a_constant_channel_gives_exactly_beta_and_finite_gradients(dtype, value
     assert all(np.isfinite(gradient).all() for gradient in gradients)
 
 
+@pytest.mark.parametrize("shape", [(8, 14, 1, 5), (4, 3, 2, 12), (91, 5)])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_a_constant_channel_whose_rounded_mean_is_far_off_has_the_gradients_of_any_constant(dtype, shape):
+    arrays = problem(shape, dtype)
+    arrays[0][:, 1] = 1e30  # differences from the rounded mean, 1e23, have squares that overflow in float32
+    for actual, expected in zip(run(*arrays), exact(*arrays), strict=True):
+        assert error(actual, expected) <= TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize(("dtype", "upstream_mean"), [(np.float32, 1), (np.float32, 10), (np.float64, 1)])
+@pytest.mark.parametrize("mean", [0.0, 0.2, 2.0])
+def test_an_upstream_gradient_with_a_mean_costs_no_accuracy(mean, dtype, upstream_mean):
+    arrays = problem((16, 2, 64, 61), dtype, mean)
+    arrays[3] += dtype(upstream_mean)
+    # a mean of 10 and one of 0.2 would make a sum of 1e5 products, of which dgamma leaves 2e2
+    for actual, expected in zip(run(*arrays), exact(*arrays), strict=True):
+        assert error(actual, expected) <= TOLERANCE[dtype]
+
+
 def test_a_single_value_a_channel_gives_beta_and_no_gradient():
     x, gamma, beta, dout = problem((1, 3, 1, 1))
     out, dx, dgamma, dbeta = run(x, gamma, beta, dout)
@@ -190,6 +209,7 @@ def test_blocks_of_channels_change_nothing(monkeypatch, block, mean, mode):
     whole, parts = ({"mode": mode, **running} for _ in range(2))
     expected = run(*arrays, whole)
     monkeypatch.setattr(module, "_BLOCK", block)
+    monkeypatch.setattr(module, "_SMALL", 0)
     for one, other in zip(run(*arrays, parts), expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-13)  # sums may be split differently
     for name in running:
