@@ -11,10 +11,10 @@ from helpers.interop import Array, as_tensors, empty
 _BLOCK = 2**23  # bytes of x worked on at a time, whole channels, so that passes find them in the cache
 _AVERAGES = ("running_mean", "running_var")
 _AXES = (0, 1, 2)  # all but the last, the channels
-_MANY = 2**10  # values a channel; the sums of more in float32 lose digits to two means
-_SMALL = 2**15  # so many numbers torch still sums in a single thread
-_COMPUTE_DTYPE = {torch.float16: torch.float32, torch.bfloat16: torch.float32}
-_COMPUTE_DTYPE |= {torch.float32: torch.float32, torch.float64: torch.float64}
+_MANY = 2**10  # values a channel: float32 sums of more products lose digits where both factors have a mean
+_SMALL = 2**15  # numbers: torch sums so many in a single thread
+_COMPUTE_DTYPE = dict.fromkeys((torch.float16, torch.bfloat16, torch.float32), torch.float32)
+_COMPUTE_DTYPE[torch.float64] = torch.float64
 _TINY = {dtype: torch.finfo(dtype).tiny for dtype in _COMPUTE_DTYPE}
 _ONE = {dtype: torch.ones((), dtype=dtype, device="cpu") for dtype in _COMPUTE_DTYPE}
 _SHRINK = {torch.float32: 2.0**-80, torch.float64: 2.0**-600}  # brings any difference to where it can be squared
@@ -23,10 +23,10 @@ _SHRINK = {torch.float32: 2.0**-80, torch.float64: 2.0**-600}  # brings any diff
 class Cache(NamedTuple):
     """What the backward pass needs: the caller's own arrays, not copies, and a few numbers a channel.
 
-    statistics holds (center, shrink, shift, inverse_std) for each block of channels, each of shape (c,),
-    such that x_hat is ((x - center) shrink - shift) inverse_std. The center is None (0) where all means are at
-    most a quarter of the standard deviation, else the mean as far as the dtype can tell; shift is the mean of what is
-    left; shrink is None (1) unless squares would overflow even so.
+    statistics holds (center, shrink, shift, inverse_std) for each block of channels, each of shape (c,), such that
+    x_hat is ((x - center) shrink - shift) inverse_std. The center is None (0) where all means are at most a quarter of
+    the standard deviation, else the mean as far as the dtype can tell; shift is the mean of what is left; shrink is
+    None (1) unless squares would overflow even so.
     """
 
     x: Array
@@ -91,12 +91,10 @@ def _forward(x, gamma, beta, bn_param, axes):
     out = _like(maps)
     arrays = _channels_last(maps), _channels_last(out), scale, offset, *averages
     blocks = [_normalize(block, mode, max(eps, _TINY[maps.dtype])) for block in _blocks(*arrays)]
-    if mode == "train":
-        pairs = zip(averages, _joined(blocks), strict=True)
-        averages = [give_back(_as(dtype, _average(old, new, momentum))) for old, new in pairs]
     out = give_back(_as(dtype, out))
     if mode == "train":
-        bn_param.update(zip(_AVERAGES, averages, strict=True))
+        moved = [_average(old, new, momentum) for old, new in zip(averages, _joined(blocks), strict=True)]
+        bn_param.update(zip(_AVERAGES, [give_back(_as(dtype, average)) for average in moved], strict=True))
     return out, Cache(x, gamma, mode, tuple(block[2:] for block in blocks))
 
 
@@ -130,8 +128,7 @@ def _statistics(maps, scratch):
         values = _centered(maps, center, shrink, scratch)
         shift, squares = _sum(values).mul_(share), _sum_of_squares(values, scratch).mul_(share)
         var = torch.addcmul(squares, shift, shift, value=-1)
-        margin = torch.lerp(squares, var, 17)  # var - 16 shift^2, or NaN where squares overflow
-        if margin.min().item() >= 0:
+        if torch.lerp(squares, var, 17).min().item() >= 0:  # var - 16 shift^2, or NaN where squares overflow
             break
         if attempt > 1 and shrink is None and not squares.isfinite().all():
             shrink = torch.ones_like(squares).masked_fill_(~squares.isfinite(), _SHRINK[maps.dtype])
