@@ -15,7 +15,6 @@ _MANY = 2**10  # values a channel: float32 sums of more products lose digits whe
 _SMALL = 2**15  # numbers: torch sums so many in a single thread
 _COMPUTE_DTYPE = dict.fromkeys((torch.float16, torch.bfloat16, torch.float32), torch.float32)
 _COMPUTE_DTYPE[torch.float64] = torch.float64
-_TINY = {dtype: torch.finfo(dtype).tiny for dtype in _COMPUTE_DTYPE}
 _ONE = {dtype: torch.ones((), dtype=dtype, device="cpu") for dtype in _COMPUTE_DTYPE}
 _SHRINK = {torch.float32: 2.0**-80, torch.float64: 2.0**-600}  # brings any difference to where it can be squared
 
@@ -88,9 +87,10 @@ def _forward(x, gamma, beta, bn_param, axes):
     averages = [averages[name] if name in averages else torch.zeros_like(scale) for name in _AVERAGES]
     if mode == "test" and (averages[1] < 0).any():
         raise ValueError(f"bn_param['running_var'] must not be negative, got {averages[1].min().item()}")
-    out = _like(maps)
+    limits, out = torch.finfo(maps.dtype), _like(maps)
+    eps = min(max(eps, limits.tiny), limits.max)
     arrays = _channels_last(maps), _channels_last(out), scale, offset, *averages
-    blocks = [_normalize(block, mode, max(eps, _TINY[maps.dtype])) for block in _blocks(*arrays)]
+    blocks = [_normalize(block, mode, eps) for block in _blocks(*arrays)]
     out = give_back(_as(dtype, out))
     if mode == "train":
         moved = [_average(old, new, momentum) for old, new in zip(averages, _joined(blocks), strict=True)]

@@ -269,6 +269,18 @@ def test_new_running_statistics_replace_the_callers_and_belong_to_nobody_else():
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("eps", [1e-60, 1e60])
+@pytest.mark.parametrize("mode", ["train", "test"])
+def test_an_eps_outside_float32_is_taken_as_the_nearest_inside(mode, eps):
+    x, gamma, beta, dout = problem(dtype=np.float32)
+    x[:, 1] = 0
+    results = run(x, gamma, beta, dout, {"mode": mode, "eps": eps})
+    nearest = np.clip(eps, np.finfo(np.float32).tiny, np.finfo(np.float32).max).item()
+    for one, other in zip(results, run(x, gamma, beta, dout, {"mode": mode, "eps": nearest}), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert np.isfinite(results[0]).all()
+
+
 def test_test_mode_writes_nothing_to_bn_param():
     x, gamma, beta, _ = problem()
     param = {"mode": "test"}
