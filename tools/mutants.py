@@ -36,7 +36,7 @@ EQUIVALENT = Path("tests/equivalent_mutants.toml")
 PRELOADED = (
     "torch numpy scipy.signal scipy.stats matplotlib.pyplot hypothesis pytest sklearn.datasets cv2 IPython.display"
 )
-SECONDS = 300  # for one mutant; the slowest tests take a tenth of it
+SECONDS = 300  # of processor time for one mutant, however busy the machine; the slowest tests take a tenth of it
 MODULES = {  # the test files, and which of the fuzz tests
     "helpers/interop.py": ("interop batch_norm cross_correlation", "cross_corr or spatial"),
     "helpers/batch_norm.py": ("batch_norm", "batch_norm"),
@@ -149,7 +149,7 @@ def mutate(module: str, copies: list[Path], again: bool) -> bool:
     print(f"{module}: {len(every)} mutants, its tests take {time.monotonic() - start:.1f} s", flush=True)
     outcomes, survived = Counter(), []
     for mutant, code in tried(every, copies):
-        kind = {0: "survived", STILLBORN: "stillborn", -signal.SIGALRM: "timeout"}.get(code, "killed")
+        kind = {0: "survived", STILLBORN: "stillborn", -signal.SIGXCPU: "timeout"}.get(code, "killed")
         outcomes[kind] += 1
         if kind == "survived":
             survived.append(mutant)
@@ -241,7 +241,7 @@ def fork(mutant: Mutant | Planted | None, module: str, copy: Path) -> int:
         return process
     code = 1
     try:
-        signal.alarm(SECONDS)
+        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 10))
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         text = Path(module).read_text(encoding="utf-8") if mutant is None else mutant.source()
         (copy / module).write_text(text, encoding="utf-8")
@@ -269,7 +269,8 @@ def run_tests(module: str, drawing: str) -> int:
     first = [name for name, body in zip(tests[::2], tests[1::2], strict=True) if drawing and f"{drawing}(" in body]
     runs = [[files[0], "-k", " or ".join(first)]] if first else []
     runs += [files, *([["tests/test_fuzz.py", "-k", fuzz]] if fuzz and not drawing else [])]
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "_hypothesis_pytestplugin", "--hypothesis-profile=mutants"]
+    # What killed the mutant before, a neighbor, comes first.
+    options = ["-x", "-q", "--failed-first", "-p", "_hypothesis_pytestplugin", "--hypothesis-profile=mutants"]
     return next((int(code) for run in runs if (code := pytest.main([*options, *run]))), 0)
 
 
