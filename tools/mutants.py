@@ -114,6 +114,8 @@ def main() -> None:
     arguments = parser.parse_args()
     # Before they are imported: a fork does not inherit a pool of threads.
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
+    # Python takes bytecode of the same second and size for that of a changed file.
+    sys.dont_write_bytecode = True
     os.environ.update(MPLBACKEND="agg", PYTHONDONTWRITEBYTECODE="1", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
     for name in PRELOADED.split():
         importlib.import_module(name)
