@@ -5,8 +5,9 @@ from math import prod
 
 import pytest
 import torch
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgba
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 from torch import nn
 
 from helpers.notebook import use_style
@@ -187,6 +188,12 @@ def bars(axes, width):
     return [bar for bar in axes.patches if bar.get_width() == pytest.approx(width)]
 
 
+@pytest.mark.parametrize("name", COUNTS)
+def test_a_drawing_is_headed_by_the_network_and_its_depth(axes, name):
+    drawings.draw_network(axes, name, "")
+    assert f"{name}, depth {COUNTS[name][2]}" in labels(axes)
+
+
 @pytest.mark.parametrize(("name", "expected"), {"VGG-16": 3, "ResNet-50": 1, "AlexNet 2012": 3}.items())
 def test_each_layer_on_the_main_path_is_a_labelled_bar_at_its_depth(axes, name, expected):
     drawings.draw_network(axes, name, "a trait")
@@ -297,6 +304,27 @@ def test_labels_of_the_blocks_do_not_overlap():
 def test_the_inception_block_states_the_cost_with_and_without_its_reduction(axes):
     drawings.draw_inception_block(axes)
     assert any("12.4 M" in text and "120.4 M without" in text for text in labels(axes))
+
+
+def test_the_vgg_block_sees_7_5_3_and_1_pixels_one_below_the_other(axes):
+    drawings.draw_vgg_block(axes)
+    seen = Counter(bar.get_y() for bar in bars(axes, 0.21) if bar.get_x() < 2)
+    assert [seen[y] for y in sorted(seen, reverse=True)] == [7, 5, 3, 1]
+
+
+def test_the_identity_skip_leads_from_the_input_to_the_addition(axes):
+    drawings.draw_residual_block(axes)
+    (skip,) = axes.lines
+    (arrow,) = [a for a in axes.texts if isinstance(a, Annotation) and a.arrow_patch.get_edgecolor() == to_rgba("C1")]
+    ((_, addition),) = [t.get_position() for t in axes.texts if t.get_text() == "F(x) + x"]
+    assert (skip.get_xydata()[0, 1], skip.get_xydata()[1].tolist()) == (7.7, list(arrow.xyann))
+    assert arrow.xyann[1] == arrow.xy[1] == addition
+
+
+def test_the_last_convolution_of_the_residual_block_has_its_relu_after_the_addition(axes):
+    drawings.draw_residual_block(axes)
+    between = {t.get_position()[1]: t.get_text() for t in axes.texts if t.get_text().startswith("BN")}
+    assert [between[y] for y in sorted(between, reverse=True)] == ["BN, ReLU", "BN, ReLU", "BN"]
 
 
 def test_alexnets_streams_meet_before_conv3_and_the_dense_layers(axes):

@@ -95,6 +95,13 @@ def test_a_patch_is_lit_and_labelled_where_it_lies(scene):
     assert [(text.get_text(), text.get_position()) for text in axes.texts] == [("here", (160, 90))]
 
 
+def test_every_label_stands_in_the_middle_of_its_patch(scene):
+    axes = Figure().subplots()
+    attention.draw_attention(axes, scene, np.zeros(20), [str(patch) for patch in range(1, 21)], scene.values)
+    middles = [(64 * column + 32, 60 * row + 30) for row in range(5) for column in range(4)]
+    assert [text.get_position() for text in axes.texts] == middles
+
+
 def test_the_curves_carry_the_errors_and_their_names():
     axes = Figure().subplots()
     errors = {"plain": [5.0, 4.0, 3.0, 2.0, 1.0], "better": [2.5, 2.0, 1.5, 1.0, 0.5]}

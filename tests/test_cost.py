@@ -109,6 +109,7 @@ def test_memory_is_drawn_for_both_networks_with_labels_at_the_right_heights(axes
     heights = {text.get_text(): text.get_position()[1] for text in axes.texts}
     assert heights["VGG-16 3 x weights"] == lines[1][-1]
     assert heights["ResNet-50 3 x weights"] == lines[3][-1]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("batch size (images)", "memory (GB, float32)")
     assert heights["ResNet-50 activations"] < lines[2][-1] < lines[0][-1] < heights["VGG-16 activations"]
 
 
@@ -128,8 +129,11 @@ def test_shares_are_drawn_as_bars_that_fill_a_hundred_percent(axes):
 
 
 def test_checkpoints_are_drawn_as_measured_beside_the_theory(axes):
-    cost.draw_checkpoints(axes, 16, {1: 17, 4: 8, 16: 17})
-    theory, measured = (line.get_xydata() for line in axes.get_lines())
+    cost.draw_checkpoints(axes, 16, {1: 17, 4: 8, 16: 18})
+    theory_line, dots = axes.get_lines()
+    theory, measured = theory_line.get_xydata(), dots.get_xydata()
     np.testing.assert_allclose(theory[:, 1], 16 / theory[:, 0] + theory[:, 0])
-    assert measured.tolist() == [[1, 17], [4, 8], [16, 17]]
+    assert measured.tolist() == [[1, 17], [4, 8], [16, 18]]
+    assert [text.get_text() for text in axes.texts] == ["line: n/k + k\ndots: measured"]
+    assert (theory_line.get_linestyle(), dots.get_linestyle()) == ("--", "None")
     assert axes.get_ylabel() == "layer outputs held"

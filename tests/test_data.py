@@ -1,6 +1,8 @@
 """The data: what it holds, and that an altered file is refused."""
 
 import hashlib
+import io
+import os
 import re
 import shutil
 
@@ -56,12 +58,61 @@ def test_the_command_makes_the_same_data_again(copied, monkeypatch):
         np.testing.assert_array_equal(old, new)
 
 
-def test_an_altered_file_is_refused(copied):
-    content = bytearray((copied / "digits.npz").read_bytes())
-    content[1000] ^= 1
-    (copied / "digits.npz").write_bytes(content)
-    with pytest.raises(ValueError, match=r"digits\.npz was altered"):
+LOADERS = {
+    "digits.npz": data.load_digits,
+    "photograph.png": data.load_photograph,
+    "learning_rate_curves.json": lambda: data.load_json("learning_rate_curves.json"),
+    "cross_corr_cost.json": lambda: data.load_json("cross_corr_cost.json"),
+}
+
+
+@pytest.mark.parametrize("name", LISTED)
+@pytest.mark.parametrize("where", [0, 1000, -1])
+def test_an_altered_file_is_refused_with_its_expected_checksum(copied, name, where):
+    content = bytearray((copied / name).read_bytes())
+    content[where] ^= 1
+    (copied / name).write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{re.escape(name)} was altered: .* expected {LISTED[name]}$"):
+        LOADERS[name]()
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_nothing_is_decoded_of_an_altered_file(copied, monkeypatch, name):
+    (copied / name).write_bytes(b"altered")
+    for module, function in ((np, "load"), (data.matplotlib.image, "imread"), (data.json, "loads")):
+        monkeypatch.setattr(module, function, lambda *_, **__: pytest.fail("it was decoded"))
+    with pytest.raises(ValueError, match="was altered"):
+        LOADERS[name]()
+
+
+def test_a_pickle_is_not_loaded_even_where_its_checksum_is_right(copied, monkeypatch):
+    monkeypatch.setattr(make_data, "DATA", copied)
+    content = io.BytesIO()
+    np.savez(content, images=np.array([object()]), labels=np.zeros(1))
+    make_data.write_data("digits.npz", content.getvalue())
+    with pytest.raises(ValueError, match="allow_pickle=False"):
         data.load_digits()
+
+
+def test_an_altered_file_keeps_its_checksum_when_another_is_written(copied, monkeypatch):
+    monkeypatch.setattr(make_data, "DATA", copied)
+    (copied / "photograph.png").write_bytes(b"altered")
+    make_data.write_data("digits.npz", make_data.digits())
+    with pytest.raises(ValueError, match="was altered"):
+        data.load_photograph()
+
+
+def test_making_the_data_never_leaves_half_a_file(copied, monkeypatch):
+    monkeypatch.setattr(make_data, "DATA", copied)
+    before = {path.name: path.read_bytes() for path in copied.iterdir()}
+
+    def interrupted(*paths):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        make_data.write_data("digits.npz", b"new")
+    assert {path.name: path.read_bytes() for path in copied.iterdir()} == before
 
 
 def test_a_missing_file_is_named(copied):

@@ -101,4 +101,6 @@ def test_the_accuracies_stand_at_their_rates():
     curves = {line.get_label(): line.get_xydata().tolist() for line in axes.lines[:2]}
     assert curves == {"without batch norm": [[0.1, 50], [1, 10]], "with batch norm": [[0.1, 60], [1, 90]]}
     assert axes.get_xscale() == "log"
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0.1", "1"]
+    assert set(axes.lines[2].get_ydata()) == {10}  # guessing one of ten digits
     assert axes.get_ylabel() == "test accuracy (%)"

@@ -349,13 +349,18 @@ def test_each_plot_shows_its_own_curve_under_its_own_title(trained):
         assert axes.lines[1].get_ydata()[100] == np.median(losses[93:108])
         assert axes.get_title() == f"plot {name}"
         assert axes.get_xlabel() == "SGD step"
+        low, high = axes.get_ylim()
+        assert low == 0
+        assert max(losses[0], axes.lines[1].get_ydata()[-1]) < high  # where each run starts and settles
 
 
 def test_the_quadratic_figure_carries_means_floors_and_labels(on_quadratic):
     axes = Figure().subplots()
     learning_rates.draw_quadratic(axes, on_quadratic)
     curves = [line for line in axes.lines if len(line.get_xdata()) == on_quadratic.shape[2]]
-    floors = [line.get_ydata()[0] for line in axes.lines if line not in curves]
+    dotted = [line for line in axes.lines if line not in curves]
+    assert [line.get_color() for line in dotted] == [line.get_color() for line in curves[:3]]
+    floors = [line.get_ydata()[0] for line in dotted]
     assert floors == [learning_rates.noise_floor(rate) for rate in SCALED_RATES[:3]]
     for line, runs, label, rate in zip(curves, on_quadratic, LABELS, SCALED_RATES, strict=True):
         np.testing.assert_array_equal(line.get_ydata(), runs.mean(0))

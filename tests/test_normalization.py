@@ -98,6 +98,13 @@ def test_the_three_histograms_have_one_shape_and_the_stated_moments(axes):
     np.testing.assert_allclose(centers, [0.82, 0, 3], atol=0.03)  # bins blur the mean a little
 
 
+def test_below_each_histogram_a_bar_reaches_one_standard_deviation_to_either_side_of_the_mean(axes):
+    normalization.draw_distributions(axes)
+    reach = [container.lines[2][0].get_segments()[0][:, 0] for container in axes.containers]
+    moments = [(0.82, np.sqrt(0.51)), (0, 1), (3, 2)]
+    np.testing.assert_allclose(reach, [(m - deviation, m + deviation) for m, deviation in moments], atol=1e-12)
+
+
 def test_the_running_curves_carry_the_history_and_the_theory(axes):
     history = np.column_stack([np.linspace(0, 0.9, 8), np.linspace(0, 1.1, 8)])
     normalization.draw_running(axes, history)

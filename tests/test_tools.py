@@ -1,6 +1,7 @@
 """The tools that execute, submit and hand out the notebook."""
 
 import ast
+import io
 import json
 import os
 import re
@@ -12,12 +13,14 @@ import zipfile
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tools import assignment, submission
-from tools.execute import execute, write_atomically
+from tools.execute import execute
+from tools.files import write_atomically
 from tools.page import html_page
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -85,25 +88,79 @@ def test_a_failing_cell_leaves_the_notebook_as_it_was(tmp_path):
     run = run_tool("tools.execute", "--in-place", str(path), cwd=tmp_path)
     assert run.returncode == 1
     assert "ZeroDivisionError" in run.stderr
-    assert "a cell failed; nothing was written" in run.stderr
+    assert "A cell failed; nothing was written" in run.stderr
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["small.ipynb"]
 
 
-def test_an_interrupt_leaves_the_notebook_as_it_was(tmp_path):
-    path, started = tmp_path / "small.ipynb", tmp_path / "started"
-    nbformat.write(notebook_of(f"open({str(started)!r}, 'w').close()\nimport time\ntime.sleep(60)"), path)
-    before = path.read_bytes()
-    command = [sys.executable, "-m", "tools.execute", "--in-place", str(path)]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    while not started.exists() and process.poll() is None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("option", ["", "--in-place"])
+def test_a_signal_in_the_middle_leaves_every_file_as_it_was(tmp_path, number, option):
+    cell = "import os, time\nopen('kernel', 'w').write(str(os.getpid()))\nos.rename('kernel', 'started')"
+    cell += "\ntime.sleep(600)"
+    nbformat.write(notebook_of(cell), tmp_path / "small.ipynb")
+    (tmp_path / "build").mkdir()
+    for name in ("small.ipynb", "small.html"):
+        (tmp_path / "build" / name).write_text("made before")
+    before = files_in(tmp_path)
+    process = start_tool("tools.execute", *filter(None, [option]), "small.ipynb", cwd=tmp_path)
+    while not (tmp_path / "started").exists() and process.poll() is None:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
-    assert process.returncode == 1
-    assert "nothing was written" in said
-    assert path.read_bytes() == before
-    assert sorted(os.listdir(tmp_path)) == ["small.ipynb", "started"]
+    process.send_signal(number)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == (-number if number == signal.SIGKILL else 1)
+    assert number == signal.SIGKILL or "nothing was written" in said
+    kernel = int((tmp_path / "started").read_text())
+    (tmp_path / "started").unlink()
+    assert files_in(tmp_path) == before
+    assert ends(kernel)
+
+
+def start_tool(*arguments: str, cwd: Path) -> subprocess.Popen:
+    pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL, "text": True}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, "-m", *arguments], cwd=cwd, env=environment, **pipes)
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def ends(process: int) -> bool:
+    """Whether a process that is not our own comes to its end."""
+    for _ in range(600):
+        try:
+            if psutil.Process(process).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_a_notebook_that_was_changed_meanwhile_is_kept(tmp_path):
+    nbformat.write(notebook_of("open('small.ipynb', 'a').write('  ')"), tmp_path / "small.ipynb")
+    before = (tmp_path / "small.ipynb").read_bytes()
+    run = run_tool("tools.execute", "--in-place", "small.ipynb", cwd=tmp_path)
+    assert run.returncode == 1
+    assert "small.ipynb was changed while it was executed; nothing was written" in run.stderr
+    assert files_in(tmp_path) == {"small.ipynb": before + b"  "}
+
+
+def test_a_kill_in_the_middle_of_a_write_leaves_a_whole_file(tmp_path):
+    path = tmp_path / "file"
+    write_forever = f"""import itertools, pathlib
+from tools.files import write_atomically
+for letter in itertools.cycle((b"a", b"b")):
+    write_atomically(pathlib.Path({str(path)!r}), letter * 5_000_000)"""
+    for _ in range(5):
+        process = subprocess.Popen([sys.executable, "-c", write_forever], cwd=ROOT)
+        before = path.stat().st_ino if path.exists() else 0
+        while not path.exists() or path.stat().st_ino == before:
+            time.sleep(0.001)
+        process.kill()
+        process.wait()
+        assert path.read_bytes() in (b"a" * 5_000_000, b"b" * 5_000_000)
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
@@ -217,10 +274,15 @@ def test_the_same_submission_has_the_same_bytes(monkeypatch):
     assert submission.archive("page") == submission.archive("page")
 
 
-def test_a_submission_holds_no_bytecode(tmp_path, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    (tmp_path / "zip").write_bytes(submission.archive("page"))
-    assert not [name for name in zipfile.ZipFile(tmp_path / "zip").namelist() if "__pycache__" in name]
+@pytest.mark.parametrize("name", ["data/.digits.npz.x1.part", ".ipynb_checkpoints/a.ipynb", "__pycache__/a.pyc"])
+def test_a_submission_holds_neither_bytecode_nor_hidden_files(tmp_path, monkeypatch, name):
+    for kept in ("data/digits.npz", f"helpers/{name}", name):
+        (tmp_path / kept).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / kept).write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(submission, "PARTS", (Path("data"), Path("helpers")))
+    names = zipfile.ZipFile(io.BytesIO(submission.archive("page"))).namelist()
+    assert names == ["coursework1/coursework1.html", "coursework1/data/digits.npz"]
 
 
 # The blank coursework

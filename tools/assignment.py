@@ -15,6 +15,8 @@ import nbformat
 from nbgrader.preprocessors import CheckCellMetadata, ClearOutput, ClearSolutions, LockCells
 from traitlets.config import Config
 
+from helpers.data import FOLDER, load_json, verified
+
 OPERATIONS = ("cross_correlation.py", "batch_norm.py")
 TOOLS = (
     "interop",
@@ -62,7 +64,8 @@ def main() -> None:
     target.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as made:
         write_assignment(Path(), Path(made, "assignment"))
-        shutil.rmtree(target, ignore_errors=True)
+        if target.exists():
+            target.rename(Path(made, "before"))
         Path(made, "assignment").rename(target)
     print(f"Written: {target}")
 
@@ -81,7 +84,7 @@ def write_assignment(source: Path, target: Path) -> None:
     (target / "helpers" / "__init__.py").write_text(names, "utf-8")
     for name in FILES:
         shutil.copy(source / name, target / name)
-    write_data(source / "data", target / "data")
+    write_data(target / "data")
     (target / "Makefile").write_text(MAKEFILE, "utf-8")
 
 
@@ -97,18 +100,17 @@ def package_names(source: str, modules: set[str]) -> str:
     return ast.unparse(tree) + "\n"
 
 
-def write_data(source: Path, target: Path) -> None:
+def write_data(target: Path) -> None:
     """Write the data, the recorded curves of question (e) without their learning rates."""
     target.mkdir()
     for name in FREE:
-        shutil.copy(source / name, target / name)
-    recorded = json.loads((source / CURVES).read_text("utf-8"))["curves"]
-    curves = {name: {"loss": curve["loss"]} for name, curve in recorded.items()}
+        shutil.copy(verified(name), target / name)
+    curves = {name: {"loss": curve["loss"]} for name, curve in load_json(CURVES)["curves"].items()}
     (target / CURVES).write_text(json.dumps({"curves": curves}), "utf-8")
     digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(target.iterdir())}
     lines = [f"{digest}  {name}\n" for name, digest in digests.items()]
     (target / "SHA256SUMS").write_text("".join(lines), "ascii")
-    sections = re.split(r"^(?=## )", (source / "README.md").read_text("utf-8"), flags=re.MULTILINE)
+    sections = re.split(r"^(?=## )", (FOLDER / "README.md").read_text("utf-8"), flags=re.MULTILINE)
     kept = [section for section in sections if section[3:].startswith(FREE)]
     (target / "README.md").write_text("".join(["# Data\n\n", *kept]), "utf-8")
 

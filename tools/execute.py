@@ -6,11 +6,9 @@ python -m tools.execute [--in-place] [NOTEBOOK]
 import argparse
 import asyncio
 import contextlib
-import os
 import re
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +19,7 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
+from tools.files import write_atomically
 from tools.page import html_page
 
 SECONDS_A_CELL = 600
@@ -33,16 +32,25 @@ def main() -> None:
     parser.add_argument("--in-place", action="store_true", help="replace the notebook instead of writing to build/")
     arguments = parser.parse_args()
     source, start = arguments.notebook, time.perf_counter()
+    before = source.read_bytes()
+    executed = execute_or_exit(nbformat.reads(before.decode(), as_version=4), source.resolve().parent)
+    contents = {source: encoded(executed)} if arguments.in_place else copy_and_page(executed, source.stem)
+    if arguments.in_place and source.read_bytes() != before:
+        sys.exit(f"{source} was changed while it was executed; nothing was written.")
+    for path, content in contents.items():
+        path.parent.mkdir(exist_ok=True)
+        write_atomically(path, content)
+    print_now(f"{time.perf_counter() - start:.1f} s in all. Written:", *contents, sep="\n  ")
+
+
+def execute_or_exit(notebook, folder: Path):
+    """Execute, with progress printed; where that does not come to its end, exit with the cause."""
     try:
-        executed = execute(nbformat.read(source, as_version=4), source.resolve().parent, report=print_now)
-        written = [source] if arguments.in_place else write_copy_and_page(executed, source.stem)
-        if arguments.in_place:
-            write_atomically(source, nbformat.writes(executed).encode())
+        return execute(notebook, folder, report=print_now)
     except CellExecutionError as error:
-        sys.exit(f"{error}\n{source}: a cell failed; nothing was written.")
+        sys.exit(f"{error}\nA cell failed; nothing was written.")
     except (KeyboardInterrupt, asyncio.CancelledError, DeadKernelError) as error:
         sys.exit(f"Interrupted, or the kernel died ({type(error).__name__}); nothing was written.")
-    print_now(f"{time.perf_counter() - start:.1f} s in all. Written:", *written, sep="\n  ")
 
 
 def execute(notebook, folder: Path, report: Callable[[str], None] = lambda line: None):
@@ -73,11 +81,7 @@ def execute(notebook, folder: Path, report: Callable[[str], None] = lambda line:
     )
     asyncio.run(run_until_done_or_interrupted(client))
     notebook.metadata.language_info.pop("version", None)
-    notebook.metadata.kernelspec = {
-        "display_name": "Python 3 (ipykernel)",
-        "language": "python",
-        "name": "python3",
-    }
+    notebook.metadata.kernelspec = dict(KERNELSPEC)
     return notebook
 
 
@@ -105,27 +109,16 @@ def headings_of_code_cells(notebook) -> dict[int, str]:
     return titles
 
 
-def write_copy_and_page(notebook, name: str) -> list[Path]:
-    """Write build/<name>.ipynb and build/<name>.html."""
-    Path("build").mkdir(exist_ok=True)
-    copy, page = Path("build", f"{name}.ipynb"), Path("build", f"{name}.html")
-    write_atomically(copy, nbformat.writes(notebook).encode())
-    write_atomically(page, html_page(notebook).encode())
-    return [copy, page]
+def copy_and_page(notebook, name: str) -> dict[Path, bytes]:
+    """What build/<name>.ipynb and build/<name>.html are to hold."""
+    return {
+        Path("build", f"{name}.ipynb"): encoded(notebook),
+        Path("build", f"{name}.html"): html_page(notebook).encode(),
+    }
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file in one step: whoever looks, or interrupts, finds the old content or the new one."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, path.stat().st_mode & 0o777 if path.exists() else 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
+def encoded(notebook) -> bytes:
+    return nbformat.writes(notebook).encode()
 
 
 def print_now(*words, **how) -> None:

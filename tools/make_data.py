@@ -1,6 +1,10 @@
-"""Make data/digits.npz and data/photograph.png from the copies that scikit-learn and matplotlib ship."""
+"""Make data/digits.npz and data/photograph.png from the copies that scikit-learn and matplotlib ship.
+
+python -m tools.make_data
+"""
 
 import hashlib
+import io
 from pathlib import Path
 
 import matplotlib.cbook
@@ -8,27 +12,48 @@ import matplotlib.image
 import numpy as np
 from sklearn.datasets import load_digits
 
+from tools.files import write_atomically
+
 DATA = Path(__file__).resolve().parent.parent / "data"
 
 
 def main() -> None:
+    write_data("digits.npz", digits())
+    write_data("photograph.png", photograph())
+
+
+def digits() -> bytes:
     images, labels = load_digits(return_X_y=True)
     images, labels = images.reshape(-1, 8, 8).astype(np.uint8), labels.astype(np.uint8)
-    np.savez_compressed(DATA / "digits.npz", images=images, labels=labels)
+    content = io.BytesIO()
+    np.savez_compressed(content, images=images, labels=labels)
+    return content.getvalue()
+
+
+def photograph() -> bytes:
     with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file:
-        photograph = matplotlib.image.imread(file, format="jpg")
-    height, width, channels = photograph.shape
-    halved = photograph.reshape(height // 2, 2, width // 2, 2, channels).mean(axis=(1, 3))
-    pixels = np.rint(halved).astype(np.uint8)
-    matplotlib.image.imsave(DATA / "photograph.png", pixels, metadata={"Software": None})
-    record_checksums()
+        pixels = matplotlib.image.imread(file, format="jpg")
+    height, width, channels = pixels.shape
+    halved = pixels.reshape(height // 2, 2, width // 2, 2, channels).mean(axis=(1, 3))
+    content = io.BytesIO()
+    matplotlib.image.imsave(content, np.rint(halved).astype(np.uint8), format="png", metadata={"Software": None})
+    return content.getvalue()
+
+
+def write_data(name: str, content: bytes) -> None:
+    """Replace a data file, then its line in data/SHA256SUMS; between the two, the file is refused as altered."""
+    write_atomically(DATA / name, content)
+    sums = DATA / "SHA256SUMS"
+    known = dict(reversed(line.split()) for line in sums.read_text("ascii").splitlines()) if sums.exists() else {}
+    known[name] = hashlib.sha256(content).hexdigest()
+    write_atomically(sums, "".join(f"{known[file]}  {file}\n" for file in sorted(known)).encode())
 
 
 def record_checksums() -> None:
     """Write data/SHA256SUMS anew, in the format of `sha256sum`, for every data file."""
     files = sorted(path for path in DATA.iterdir() if path.suffix in {".npz", ".png", ".json"})
     lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
-    (DATA / "SHA256SUMS").write_text("".join(lines), encoding="ascii")
+    write_atomically(DATA / "SHA256SUMS", "".join(lines).encode())
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
-"""Make data/learning_rate_curves.json: the four runs of question (e), four significant digits a loss."""
+"""Make data/learning_rate_curves.json: the four runs of question (e), four significant digits a loss.
+
+python -m tools.record_learning_rates
+"""
 
 import json
-import sys
-
-from make_data import DATA, record_checksums
-
-sys.path.insert(0, str(DATA.parent))
 
 from helpers.warmup.learning_rates import RATES, train_on_digits
+from tools.make_data import write_data
 
 
 def main() -> None:
@@ -16,8 +15,7 @@ def main() -> None:
         for name, losses in train_on_digits().items()
     }
     text = json.dumps({"unit": "nats", "step": "one batch of 8 digits", "curves": curves}, allow_nan=False)
-    (DATA / "learning_rate_curves.json").write_text(text + "\n", encoding="ascii")
-    record_checksums()
+    write_data("learning_rate_curves.json", f"{text}\n".encode())
 
 
 if __name__ == "__main__":

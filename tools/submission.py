@@ -5,6 +5,7 @@ Refuses when a test of the notebook's shape fails, or when its outputs are not w
 
 import base64
 import io
+import re
 import subprocess
 import sys
 import zipfile
@@ -14,11 +15,13 @@ import matplotlib.image
 import nbformat
 import numpy as np
 
-from tools.execute import execute, print_now, write_atomically
+from tools.execute import execute_or_exit, print_now
+from tools.files import write_atomically
 from tools.page import html_page
 
 NOTEBOOK = Path("coursework1.ipynb")
 PARTS = (NOTEBOOK, Path("helpers"), Path("data"), Path("environment.yml"), Path("requirements.txt"))
+LEFT_OUT = re.compile(r"(^|/)(\.|__pycache__/)")  # what is hidden, as a file that a killed write left
 ARCHIVE = Path("build", "submission.zip")
 
 
@@ -30,7 +33,7 @@ def main() -> None:
         sys.exit(f"{tests.stdout}\nRefused: the notebook's shape fails the tests above; nothing was written.")
     print_now("Executing the notebook, to compare its outputs with what it computes now")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    if stale := stale_cells(notebook, execute(notebook, Path.cwd(), report=print_now)):
+    if stale := stale_cells(notebook, execute_or_exit(notebook, Path.cwd())):
         cells = ", ".join(stale)
         sys.exit(f"Refused: the outputs of {cells} are stale; run `make outputs`. Nothing was written.")
     ARCHIVE.parent.mkdir(exist_ok=True)
@@ -73,7 +76,7 @@ def archive(page: str) -> bytes:
     contents = {NOTEBOOK.with_suffix(".html").name: page.encode()}
     for part in PARTS:
         files = [part] if part.is_file() else [file for file in part.rglob("*") if file.is_file()]
-        contents |= {file.as_posix(): file.read_bytes() for file in files if "__pycache__" not in file.parts}
+        contents |= {file.as_posix(): file.read_bytes() for file in files if not LEFT_OUT.search(file.as_posix())}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as zipped:
         for name in sorted(contents):
