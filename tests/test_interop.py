@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.interop import as_tensors
+from helpers.interop import as_tensors, empty
 
 
 def test_tensors_pass_unchanged():
@@ -29,6 +29,12 @@ def test_arrays_share_their_memory_without_a_warning(writeable, select):
     assert array.flags.writeable == writeable
 
 
+def test_a_broadcast_array_is_shared():
+    row = np.arange(3.0)
+    (x,), _ = as_tensors(array=np.broadcast_to(row, (2, 3)))
+    assert x.data_ptr() == row.__array_interface__["data"][0]
+
+
 def unaligned():
     return np.frombuffer(bytearray(1 + 8 * 6), np.uint8)[1:].view(np.float64).reshape(2, 3)
 
@@ -38,6 +44,7 @@ def unaligned():
     [
         np.arange(6.0).reshape(2, 3)[::-1],
         np.arange(6.0).reshape(2, 3)[:, ::-1],
+        np.arange(6, dtype=np.int8)[::-1],  # a stride of one byte
         np.arange(6, dtype=">f8").reshape(2, 3),
         np.arange(6, dtype=">u2").reshape(2, 3),
         np.zeros((2, 3), [("value", "f8"), ("flag", "i4")])["value"],  # a stride of 12 bytes
@@ -101,3 +108,33 @@ def test_a_quantized_tensor_is_refused():
         quantized = torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)
     with pytest.raises(TypeError, match="x must be a dense tensor"):
         as_tensors(x=quantized)
+
+
+@pytest.fixture
+def from_numpy(monkeypatch):
+    """How many bytes NumPy was asked for, each time."""
+    asked, real = [], np.empty
+    monkeypatch.setattr(np, "empty", lambda size, dtype: asked.append(size) or real(size, dtype))
+    return asked
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex128])
+def test_a_tensor_of_32_mib_comes_from_numpy(from_numpy, dtype):
+    empty((2**10, 2**15 // dtype.itemsize), torch.zeros(1, dtype=dtype))
+    assert from_numpy == [2**25]
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (2**25 - 1,)])
+def test_a_smaller_tensor_comes_from_torch(from_numpy, shape):
+    empty(shape, torch.zeros(1, dtype=torch.uint8))
+    assert from_numpy == []
+
+
+def test_a_large_tensor_of_another_device_comes_from_torch():
+    assert empty((2**25,), torch.zeros(1, device="meta")).device.type == "meta"
+
+
+@pytest.mark.parametrize("shape", [(), (0, 7), (3, 5), (3, 2**23)])
+def test_an_empty_tensor_has_the_shape_and_the_dtype_asked_for(shape):
+    tensor = empty(shape, torch.zeros(1, dtype=torch.float32))
+    assert (tuple(tensor.shape), tensor.dtype) == (shape, torch.float32)

@@ -51,6 +51,7 @@ def training_loss(skip: bool, depth: int, seed: int = 0, rate: float = 0.05) -> 
     """Mean cross-entropy (nats) on all the digits after 40 SGD steps, batches of 128 of them, momentum 0.9.
 
     The network: `depth` ReLU layers with batch norm, each added to its input if `skip`; batch norm; scores.
+    Without skips, depth magnifies rounding: it moves the loss by 1e-11 at 16 layers, but by 0.1 at 24.
     """
     rng = np.random.default_rng(seed)
     setting = Setting("", norm=True, skip=skip)
