@@ -1,6 +1,7 @@
 """The tools that execute, submit and hand out the notebook."""
 
 import ast
+import asyncio
 import io
 import json
 import os
@@ -15,11 +16,12 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
+from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tools import assignment, submission
-from tools.execute import execute
+from tools.execute import execute, run_until_done_or_interrupted
 from tools.files import write_atomically
 from tools.page import html_page
 
@@ -114,6 +116,18 @@ def test_a_signal_in_the_middle_leaves_every_file_as_it_was(tmp_path, number, op
     (tmp_path / "started").unlink()
     assert files_in(tmp_path) == before
     assert ends(kernel)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_cancels_while_the_kernel_starts(number):
+    class Starting(NotebookClient):
+        async def async_start_new_kernel(self, **kwargs):
+            os.kill(os.getpid(), number)
+            await asyncio.sleep(5)
+            pytest.fail("it went on")
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(run_until_done_or_interrupted(Starting(notebook_of("1"))))
 
 
 def start_tool(*arguments: str, cwd: Path) -> subprocess.Popen:

@@ -86,15 +86,16 @@ def execute(notebook, folder: Path, report: Callable[[str], None] = lambda line:
 
 
 async def run_until_done_or_interrupted(client: NotebookClient) -> None:
-    """Execute; a signal cancels, and the kernel is shut down (nbclient's own handler leaves it half-way)."""
+    """Execute; a signal cancels, at any time (nbclient's own handlers leave a kernel half-way that just starts)."""
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
 
-    def take_signals(notebook):
-        with contextlib.suppress(NotImplementedError):  # Windows
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, task.cancel)
+    def keep_handlers(*_):
+        raise RuntimeError("the signals are taken")  # nbclient then leaves them alone
 
-    client.on_notebook_start = take_signals
+    with contextlib.suppress(NotImplementedError):  # Windows
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, task.cancel)
+        loop.add_signal_handler = keep_handlers
     await client.async_execute(cleanup_kc=True)
 
 
