@@ -1,6 +1,7 @@
 """The labels of learning rates hold on real runs, on hundreds of generated sets and on any kind of input."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -296,6 +297,76 @@ def test_shapes_do_not_depend_on_the_unit_of_the_loss():
     assert small == curve_shapes(runs)  # a power of two: exactly
 
 
+LONG = {"a": [1] + 11 * [0], "d": 12 * [1]}  # of two of four runs: they say what heights 0 and 1 are
+
+
+def test_a_run_ends_at_the_median_of_its_last_quarter():
+    assert curve_shapes({**LONG, "b": [1] * 8 + [9, 1, 2, 3], "c": 12 * [1]})["b"].level == 1 + np.log(2)
+
+
+def test_heights_count_as_3_at_most_and_as_minus_1_at_least():
+    shapes = curve_shapes({**LONG, "b": [1, 9, 0.5, *9 * [0.5]], "c": [1, -9, 0.5, *9 * [0.5]]})
+    assert shapes["b"].slowness == (1 + 3 + 10 * 0.5) / 12
+    assert shapes["c"].slowness == (1 - 1 + 10 * 0.5) / 12
+
+
+def test_what_lies_below_the_start_does_not_make_up_for_a_rise():
+    assert curve_shapes({**LONG, "b": [1, 2, 2, *9 * [0.5]], "c": 12 * [1]})["b"].rise == 2 / 12
+
+
+def test_a_level_above_the_start_is_logarithmic_up_to_4():
+    shapes = curve_shapes({**LONG, "b": [1, *11 * [1.5]], "c": [1, *11 * [1e9]]})
+    assert (shapes["b"].level, shapes["c"].level) == (1 + np.log(1.5), 4)
+
+
+@pytest.mark.parametrize(
+    ("first_quarter", "afterwards", "steadiness"),
+    [
+        ([1, 2, 3], [9, 8, 7, 6, 5, 4, 3, 2, 1], 1),
+        ([3, 2, 1], [1, 2, 3, 4, 5, 6, 7, 8, 9], -1),
+        ([9, 8, 7], [0, 8, 7, 6, 5, 4, 3, 2, 1], 0.4),  # by hand: 24 of 60
+    ],
+)
+def test_steadiness_is_the_rank_correlation_after_the_first_quarter(first_quarter, afterwards, steadiness):
+    history = [*first_quarter, *afterwards]
+    assert curve_shapes({**LONG, "b": history, "c": history})["b"].steadiness == pytest.approx(steadiness)
+
+
+def test_two_levels_are_enough_for_a_trend():
+    assert curve_shapes({**LONG, "b": [1, 1, 1, 0], "c": [1, 0, 1, 1]})["b"].steadiness > 0.8
+
+
+def test_two_losses_are_no_trend():
+    assert curve_shapes({**LONG, "b": [1, 0.5], "c": [1, 0.5]})["b"].steadiness == 0
+
+
+PLACES = ("low", "optimal", "high", "very_high")
+
+
+@pytest.mark.parametrize(
+    ("place", "change", "points"),
+    [
+        ("low", {"slowness": 1.0}, 0.6),  # (1 - 1/4) / (1 + 1/4)
+        ("optimal", {"slowness": 1.0}, -0.6),
+        ("low", {"steadiness": 0.5}, 1.0),
+        ("high", {"steadiness": 0.5}, -0.5),
+        ("very_high", {"steadiness": 0.5}, -0.5),
+        ("low", {"rise": 0.3}, -0.3),
+        ("low", {"level": 0.75}, 0.125 - 0.25),  # above the high one, but not under the very high one
+        ("low", {"level": 3.0}, 0.25 - 2.5),  # from 1 on, only the latter counts
+        ("high", {"level": 0.75}, 1 - 0.125 - 0.25),
+        ("high", {"level": 3.0}, 1 - 0.25 - 2.5),
+        ("optimal", {"level": 0.75}, -1 - 0.25),
+        ("very_high", {"level": 2.0}, 1.5),
+    ],
+)
+def test_each_clause_of_the_rule_has_its_points(place, change, points):
+    alike = dict.fromkeys(PLACES, learning_rates.Shape(level=0.5, slowness=0.5, steadiness=0.0, rise=0.0))
+    changed = {**alike, place: replace(alike[place], **change)}
+    gained = learning_rates._evidence(**changed) - learning_rates._evidence(**alike)
+    assert gained == pytest.approx(points)
+
+
 def test_a_short_run_ends_at_its_last_loss():
     shapes = curve_shapes({"a": [3, 3, 1], "b": [3, 2, 2], "c": [3, 3, 3], "d": [3, 3, 3]})
     assert [shapes[name].level for name in "abcd"] == [0, 0.5, 1, 1]
@@ -317,6 +388,18 @@ def test_without_a_span_heights_are_losses():
 @pytest.fixture(scope="module")
 def on_quadratic():
     return learning_rates.train_on_quadratic()
+
+
+def test_the_quadratic_has_a_hundred_losses_of_4000_runs_at_each_rate(on_quadratic):
+    assert on_quadratic.shape == (4, 4000, 100)
+
+
+def test_every_run_on_the_quadratic_starts_at_3(on_quadratic):
+    assert (on_quadratic[..., 0] == 3**2 / 2).all()
+
+
+def test_the_very_high_rate_is_just_beyond_two_over_the_curvature():
+    assert SCALED_RATES[2] < 2 < SCALED_RATES[3] < 2.2
 
 
 @pytest.mark.parametrize("index", [1, 2])
@@ -349,15 +432,35 @@ def test_each_plot_shows_its_own_curve_under_its_own_title(trained):
         assert axes.lines[1].get_ydata()[100] == np.median(losses[93:108])
         assert axes.get_title() == f"plot {name}"
         assert axes.get_xlabel() == "SGD step"
-        low, high = axes.get_ylim()
-        assert low == 0
-        assert max(losses[0], axes.lines[1].get_ydata()[-1]) < high  # where each run starts and settles
+        assert axes.get_ylim() == (0, 4.4)
+        assert max(losses[0], axes.lines[1].get_ydata()[-1]) < 4.4  # where each run starts and settles
+        assert 0 < axes.lines[0].get_linewidth() < axes.lines[1].get_linewidth()
+    assert [axes.get_ylabel() for axes in row] == ["training loss (nats)", "", "", ""]
+
+
+def test_at_its_ends_the_running_median_is_that_of_the_steps_there_are(trained):
+    row = Figure().subplots(1, 4)
+    learning_rates.draw_curves(row, trained, dict.fromkeys(trained, ""))
+    smooth = row[0].lines[1].get_ydata()
+    losses = trained["A"]
+    assert (smooth[0], smooth[-1]) == (np.median(losses[:8]), np.median(losses[-8:]))
+
+
+def test_each_curve_needs_its_axes(trained):
+    with pytest.raises(ValueError, match="shorter"):
+        learning_rates.draw_curves(Figure().subplots(1, 5), trained, dict.fromkeys(trained, ""))
+
+
+def test_each_rate_of_the_quadratic_needs_its_losses(on_quadratic):
+    with pytest.raises(ValueError, match="shorter"):
+        learning_rates.draw_quadratic(Figure().subplots(), on_quadratic[:3])
 
 
 def test_the_quadratic_figure_carries_means_floors_and_labels(on_quadratic):
     axes = Figure().subplots()
     learning_rates.draw_quadratic(axes, on_quadratic)
     curves = [line for line in axes.lines if len(line.get_xdata()) == on_quadratic.shape[2]]
+    assert axes.get_ylim() == (8e-4, 100)  # every floor and every start lies between
     dotted = [line for line in axes.lines if line not in curves]
     assert [line.get_color() for line in dotted] == [line.get_color() for line in curves[:3]]
     floors = [line.get_ydata()[0] for line in dotted]

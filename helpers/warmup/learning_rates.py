@@ -109,7 +109,7 @@ def train_on_digits(rates: Mapping = RATES, steps: int = 300) -> dict[str, np.nd
     """Losses (steps,), in nats, of a ReLU network 64-32-32-10 at each rate, on the same batches of 8."""
     rng = np.random.default_rng(0)
     images, labels = load_digits()
-    images, targets = (images - images.mean(0)).reshape(-1, 64), np.eye(10)[labels]
+    images, targets = (images - images.mean(0)).reshape(len(images), 64), np.eye(10)[labels]
     start = [rng.normal(0, np.sqrt(2 / size[0]), size) for size in ((64, 32), (32, 32), (32, 10))]
     weights = [np.stack([w] * len(rates)) for w in start]  # a leading axis for the runs
     biases = [np.zeros((len(rates), 1, w.shape[1])) for w in start]
@@ -123,7 +123,7 @@ def train_on_digits(rates: Mapping = RATES, steps: int = 300) -> dict[str, np.nd
             logits = hidden[-1] @ weights[2] + biases[2]
             logits = logits - logits.max(2, keepdims=True)
             total = np.exp(logits).sum(2, keepdims=True)
-            losses[:, step] = (np.log(total[..., 0]) - (logits * targets[rows]).sum(2)).mean(1)
+            losses[:, step] = (np.log(total.squeeze(2)) - (logits * targets[rows]).sum(2)).mean(1)
             slope = (np.exp(logits) / total - targets[rows]) / len(rows)
             for layer in (2, 1, 0):
                 below = slope @ weights[layer].mT * (hidden[layer] > 0)
@@ -136,9 +136,10 @@ def train_on_digits(rates: Mapping = RATES, steps: int = 300) -> dict[str, np.nd
 def train_on_quadratic(steps: int = 100, runs: int = 4000) -> np.ndarray:
     """Losses (4, runs, steps) of SGD on w^2/2 from w = 3 at SCALED_RATES, gradient noise of variance 1/4."""
     rng = np.random.default_rng(1)
-    w = [np.full((len(SCALED_RATES), runs), 3.0)]
+    rates, size = np.array(SCALED_RATES)[:, None], (len(SCALED_RATES), runs)
+    w = [np.full(size, 3.0)]
     for _ in range(steps - 1):
-        w.append(w[-1] - np.array(SCALED_RATES)[:, None] * (w[-1] + rng.normal(0, 0.5, w[-1].shape)))
+        w.append(w[-1] - rates * (w[-1] + rng.normal(0, 0.5, size)))
     return np.stack(w, axis=2) ** 2 / 2
 
 
