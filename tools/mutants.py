@@ -98,6 +98,9 @@ class Survivor:
     before: str
     after: str
 
+    def text(self) -> str:
+        return f"{self.before} -> {self.after}"
+
     def __str__(self):
         return f"{self.module}:{self.line}\n  - {self.before}\n  + {self.after}"
 
@@ -107,7 +110,7 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="+", metavar="WORDS", default=[""], help="modules whose path holds one of these"
     )
-    parser.add_argument("--again", action="store_true", help="only the survivors of the last run")
+    parser.add_argument("--again", action="store_true", help="only what the last runs have not killed")
     parser.add_argument("--figures", action="store_true", help="plant the faults of the figures instead")
     parser.add_argument("--jobs", type=int, default=2, help="mutants tried at the same time (2)")
     arguments = parser.parse_args()
@@ -140,25 +143,27 @@ def main() -> None:
 def mutate(module: str, copies: list[Path], again: bool) -> bool:
     """Try every mutant of a module, report, and say whether the survivors are few and accounted for."""
     report = REPORTS / f"{Path(module).stem}.json"
-    every = list_mutants(module)
-    if again:
-        last = json.loads(report.read_text("utf-8"))
-        every = [mutant for mutant in every if [mutant.operator, mutant.occurrence] in last]
+    every = {mutant: survivor(mutant) for mutant in list_mutants(module)}
+    killed = set(json.loads(report.read_text("utf-8"))) if again else set()  # by their text: lines may have moved
+    waiting = [mutant for mutant, change in every.items() if change.text() not in killed]
     start = time.monotonic()
     seconds = enough_seconds(module, copies[0])
-    print(f"{module}: {len(every)} mutants, its tests take {time.monotonic() - start:.1f} s", flush=True)
-    outcomes, survived = Counter(), []
-    for mutant, code in tried(every, copies, seconds):
+    print(
+        f"{module}: {len(waiting)} of {len(every)} mutants, its tests take {time.monotonic() - start:.1f} s", flush=True
+    )
+    outcomes, survived = Counter(killed=len(every) - len(waiting)), []
+    for mutant, code in tried(waiting, copies, seconds):
         kind = {0: "survived", STILLBORN: "stillborn", -signal.SIGXCPU: "timeout"}.get(code, "killed")
         outcomes[kind] += 1
         if kind == "survived":
-            survived.append(mutant)
-            print(survivor(mutant), flush=True)
+            survived.append(every[mutant])
+            print(every[mutant], flush=True)
         if outcomes.total() % 50 == 0:
             print(f"  {outcomes.total()}/{len(every)} {dict(outcomes)} {time.monotonic() - start:.0f} s", flush=True)
     REPORTS.mkdir(parents=True, exist_ok=True)
-    report.write_text(json.dumps([[m.operator, m.occurrence] for m in survived]), encoding="utf-8")
-    unlisted = [s for s in map(survivor, survived) if not reason(s)]
+    killed = {change.text() for change in every.values()} - {change.text() for change in survived}
+    report.write_text(json.dumps(sorted(killed)), encoding="utf-8")
+    unlisted = [change for change in survived if not reason(change)]
     tested = outcomes.total() - outcomes["stillborn"]
     rate = 1 - len(survived) / max(1, tested)
     print(
@@ -166,7 +171,7 @@ def mutate(module: str, copies: list[Path], again: bool) -> bool:
         f"{len(survived)} survived, {len(unlisted)} of them not listed as equivalent:",
         *unlisted, sep="\n", flush=True,
     )  # fmt: skip
-    return not unlisted and (rate >= ENOUGH or again)
+    return not unlisted and rate >= ENOUGH
 
 
 def plant(module: str, faults: list[Planted], copies: list[Path]) -> bool:
