@@ -265,6 +265,96 @@ def test_numerical_gradient_refuses_complex_results():
         numerical_gradient(lambda x: x + 1j, np.ones(2))
 
 
+def test_the_step_has_to_be_named():
+    with pytest.raises(TypeError, match="positional"):
+        numerical_gradient(np.sin, np.ones(2), None, 1e-3)
+
+
+def test_f_gets_tensors_that_require_gradients_where_x_does():
+    seen = set()
+    x = torch.ones(2, dtype=torch.float64, requires_grad=True)
+    numerical_gradient(lambda t: seen.add(t.requires_grad) or t.sin(), x)
+    assert seen == {True}
+
+
+# ---- scales and steps --------------------------------------------------------------------------------------
+
+
+def test_scales_are_the_size_of_an_element_and_how_far_all_are_spread():
+    slopes = Slopes(np.sin, np.array([3, -1.1, 0.1, 2, 0]), None)
+    spread = (2.2 + 1.9 + 0.7 + 1.2 + 0.8) / 5  # around their mean, 0.8
+    np.testing.assert_allclose(slopes.largest, [3, spread, spread, 2, spread])
+    np.testing.assert_allclose(slopes.smallest, [spread, 1.1, 0.1, spread, spread])
+    np.testing.assert_allclose(slopes.usual, [spread, 1.1, spread / 10, spread, spread])
+
+
+@pytest.mark.parametrize(("value", "scale"), [(3.0, 3.0), (-2.0, 2.0), (0.0, 1.0)])
+def test_an_element_alone_has_its_own_size_as_scale_and_zero_has_one(value, scale):
+    slopes = Slopes(np.sin, np.array([value]), None)
+    assert (slopes.largest, slopes.smallest, slopes.usual) == (scale, scale, scale)
+
+
+def test_nothing_has_no_scales_and_gives_no_warning():
+    assert Slopes(np.sin, np.ones((0, 2)), None).largest.shape == (0,)
+
+
+def test_rounding_is_measured_on_three_nudges():
+    calls = []
+    slopes = Slopes(lambda x: calls.append(x) or x * 3, np.arange(1.0, 6.0), None)
+    calls.clear()
+    rounding = slopes.rounding
+    assert len(calls) == 3
+    np.testing.assert_allclose(rounding, 3 * np.spacing(1.0) * np.arange(1.0, 6.0), rtol=1)
+
+
+def scripted(results):
+    """Slopes at x = 2, with a spread of 0, whose tables give these results; and how each was asked for."""
+    slopes, asked = Slopes(np.sin, np.array([2.0]), None), []
+    slopes.largest, slopes.smallest = np.array([2.0]), np.array([0.5])
+    results = iter(results)
+    slopes._table = lambda *arguments: asked.append(arguments) or next(results)
+    return slopes, asked
+
+
+FIRST = (0, 0.2357 * 2, 1e-9 * 0.5)
+
+
+@pytest.mark.parametrize("slope", [1.0, -1.0])
+def test_a_slope_that_is_known_to_eight_digits_is_not_refined(slope):
+    slopes, asked = scripted([(slope, 1e-8, 1e-9)])
+    assert slopes.search(0) == (slope, 1e-8, 1e-9)
+    assert asked == [FIRST]
+
+
+def test_what_steps_of_the_elements_size_do_not_settle_is_tried_with_ever_larger_ones():
+    slopes, asked = scripted([(1.0, 1.1e-8, 1e-9)] * 4)
+    assert slopes.search(0) == (1.0, 1.1e-8, 1e-9)
+    starts = [growth * (0.2357 * 2) for growth in (2**10, 2**20, 2**30)]
+    assert asked == [FIRST, *((0, pytest.approx(start), pytest.approx(start / 2**14)) for start in starts)]
+
+
+@pytest.mark.parametrize(
+    ("second", "taken"),
+    [
+        ((1e6, 0.9, 0.5), True),
+        ((1e6, 1.0, 0.5), False),  # not under a third of the error before
+        ((1e6 + 0.9, 0.1, 0.5), True),
+        ((1e6 + 1.1, 0.1, 0.5), False),  # another slope
+    ],
+)
+def test_larger_steps_are_believed_when_they_only_sharpen_what_was_found(second, taken):
+    slopes, _ = scripted([(1e6, 3.0, 0.4), second, *[(1e6, 9.0, 9.0)] * 2])
+    slope, error, noise = slopes.search(0)
+    assert (slope, noise) == (second[0] if taken else 1e6, 0.4)
+    assert error == pytest.approx(max(second[1], second[0] - 1e6) if taken else 3.0)
+
+
+@pytest.mark.parametrize(("error", "taken"), [(0.9e-3, True), (1.1e-3, False)])
+def test_larger_steps_are_believed_when_they_give_three_digits(error, taken):
+    slopes, _ = scripted([(-1.0, 3.0, 2.0), (-1.0, error, 0.5), *[(-1.0, 9.0, 9.0)] * 2])
+    assert slopes.search(0) == ((-1.0, error, error) if taken else (-1.0, 3.0, 2.0))
+
+
 # ---- right pairs -------------------------------------------------------------------------------------------
 
 SCALES = [1e-9, 1e-6, 1e-3, 1.0, 1e3, 1e6]
