@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools.files import write_atomically
 from tools.matrix import copy_checkout
 
 ENOUGH = 0.95
@@ -144,13 +145,16 @@ def mutate(module: str, copies: list[Path], again: bool) -> bool:
     """Try every mutant of a module, report, and say whether the survivors are few and accounted for."""
     report = REPORTS / f"{Path(module).stem}.json"
     every = {mutant: survivor(mutant) for mutant in list_mutants(module)}
-    killed = set(json.loads(report.read_text("utf-8"))) if again else set()  # by their text: lines may have moved
+    killed = (
+        set(json.loads(report.read_text("utf-8"))) if again and report.exists() else set()
+    )  # by their text: lines may have moved
     waiting = [mutant for mutant, change in every.items() if change.text() not in killed]
     start = time.monotonic()
     seconds = enough_seconds(module, copies[0])
     print(
         f"{module}: {len(waiting)} of {len(every)} mutants, its tests take {time.monotonic() - start:.1f} s", flush=True
     )
+    REPORTS.mkdir(parents=True, exist_ok=True)
     outcomes, survived = Counter(killed=len(every) - len(waiting)), []
     for mutant, code in tried(waiting, copies, seconds):
         kind = {0: "survived", STILLBORN: "stillborn", -signal.SIGXCPU: "timeout"}.get(code, "killed")
@@ -158,11 +162,12 @@ def mutate(module: str, copies: list[Path], again: bool) -> bool:
         if kind == "survived":
             survived.append(every[mutant])
             print(every[mutant], flush=True)
+        elif kind != "stillborn":
+            killed.add(every[mutant].text())
+        killed -= {change.text() for change in survived}  # of two alike
+        write_atomically(report, json.dumps(sorted(killed)).encode())  # an interrupted run is taken up --again
         if outcomes.total() % 50 == 0:
             print(f"  {outcomes.total()}/{len(every)} {dict(outcomes)} {time.monotonic() - start:.0f} s", flush=True)
-    REPORTS.mkdir(parents=True, exist_ok=True)
-    killed = {change.text() for change in every.values()} - {change.text() for change in survived}
-    report.write_text(json.dumps(sorted(killed)), encoding="utf-8")
     unlisted = [change for change in survived if not reason(change)]
     tested = outcomes.total() - outcomes["stillborn"]
     rate = 1 - len(survived) / max(1, tested)
