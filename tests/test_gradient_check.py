@@ -355,6 +355,101 @@ def test_larger_steps_are_believed_when_they_give_three_digits(error, taken):
     assert slopes.search(0) == ((-1.0, error, error) if taken else (-1.0, 3.0, 2.0))
 
 
+def stepping(slope, rounding=0.0):
+    """Slopes at x = 2 whose central difference at a step h is slope(h), and the steps that were taken."""
+    slopes, taken = Slopes(np.sin, np.array([2.0]), None), []
+    slopes.rounding = np.array([rounding])
+    slopes.ends = lambda i, h: taken.append(h) or (np.array([slope(h) * 2 * h]), np.zeros(1), 2 * h)
+    return slopes, taken
+
+
+def test_steps_are_halved_down_to_the_last_while_nothing_settles():
+    draws = iter(np.random.default_rng(0).uniform(1, 2, 99))
+    slopes, taken = stepping(lambda h: next(draws))
+    slopes._table(0, 1.0, 0.125)
+    assert taken == [2e-8, 1.0, 0.5, 0.25]
+
+
+def test_each_halving_removes_one_more_even_power_and_steps_end_when_nothing_is_left():
+    slopes, taken = stepping(lambda h: 7 + h**2 - 3 * h**4)
+    slope, error, noise = slopes._table(0, 1.0, 1e-9)
+    assert slope == pytest.approx(7, rel=1e-15)
+    assert taken == [2e-8, 1.0, 0.5, 0.25, 0.125]
+    assert noise <= error < 1e-14
+
+
+def test_the_estimated_error_is_how_far_the_last_two_orders_and_the_last_two_steps_disagree():
+    slopes, _ = stepping(lambda h: {1.0: 8.0, 0.5: 7.25, 2e-8: 7.0}[h])
+    slope, error, _ = slopes._table(0, 1.0, 0.3)
+    assert slope == pytest.approx(7)  # 7 + h**2
+    assert error == pytest.approx(1)  # 8, one step before
+
+
+def test_steps_that_see_another_slope_than_a_tiny_one_go_on_until_they_agree():
+    slopes, _ = stepping(lambda h: 7.0 if h > 1e-3 else 8.0)
+    assert slopes._table(0, 1.0, 1e-9)[0] == 8
+
+
+def test_a_tiny_step_may_differ_by_its_own_rounding():
+    slopes, taken = stepping(lambda h: 7.0 if h > 1e-3 else 8.0, rounding=1e-8)  # 10 times 1e-8 / 4e-8 is 2.5
+    assert slopes._table(0, 1.0, 1e-9)[0] == 7
+    assert min(taken[1:]) > 1e-3
+
+
+def test_outputs_that_no_step_moves_add_no_rounding():
+    slopes = Slopes(np.sin, np.array([2.0, 5.0]), None)
+    slopes.rounding = np.array([0.0, 1e6])
+    slopes.ends = lambda i, h: (np.array([14 * h, 3.0]), np.array([0.0, 3.0]), 2 * h)
+    assert slopes._table(0, 1.0, 1e-9)[2] < 1e-14
+
+
+def test_an_output_that_does_not_move_is_known_to_its_rounding():
+    slopes, _ = stepping(lambda h: 0.0, rounding=6.0)
+    assert slopes._table(0, 1.0, 0.7)[1:] == (np.inf, np.inf)  # one step tells nothing
+    assert slopes._table(0, 1.0, 0.3) == (0.0, 6.0, 6.0)  # 6 / (2 * 0.5)
+
+
+def test_rounding_errors_of_the_outputs_are_independent():
+    slopes = Slopes(lambda x: x, np.ones(2), np.array([3.0, -4.0]))
+    assert slopes.noise(np.ones(2), 0.5) == 5
+
+
+def sided(*sides):
+    """Slopes at x = 2 with these slopes to the right and to the left at two steps, and the steps."""
+    slopes, taken = Slopes(np.sin, np.array([2.0]), None), []
+    slopes.base, sides = np.array([5.0]), iter(sides)
+
+    def ends(i, h):
+        taken.append(h)
+        right, left = next(sides)
+        return 5 + np.array([right * h]), 5 - np.array([left * h]), 2 * h
+
+    slopes.ends = ends
+    return slopes, taken
+
+
+@pytest.mark.parametrize(
+    ("sides", "kink"),
+    [
+        ([(1, -1), (1, -1)], True),
+        ([(1, 1), (1, 1)], False),
+        ([(1.19, -1), (1, -1)], True),  # moved by less than a tenth of the jump
+        ([(1.21, -1), (1, -1)], False),
+        ([(0.89, -0.89), (1, -1)], False),  # both sides together
+        ([(1, 0.9988), (1, 0.9988)], True),  # by more than a thousandth
+        ([(1, 0.9992), (1, 0.9992)], False),
+    ],
+)
+def test_a_kink_is_a_jump_of_the_slope_that_stays(sides, kink):
+    assert sided(*sides)[0].has_kink(0) is kink
+
+
+def test_a_kink_is_looked_for_at_two_steps_a_hundredfold_apart():
+    slopes, taken = sided((1, 1), (1, 1))
+    slopes.has_kink(0)
+    assert taken == [1e-4 * 2, 1e-6 * 2]
+
+
 # ---- right pairs -------------------------------------------------------------------------------------------
 
 SCALES = [1e-9, 1e-6, 1e-3, 1.0, 1e3, 1e6]
