@@ -390,10 +390,10 @@ def test_steps_that_see_another_slope_than_a_tiny_one_go_on_until_they_agree():
     assert slopes._table(0, 1.0, 1e-9)[0] == 8
 
 
-def test_a_tiny_step_may_differ_by_its_own_rounding():
-    slopes, taken = stepping(lambda h: 7.0 if h > 1e-3 else 8.0, rounding=1e-8)  # 10 times 1e-8 / 4e-8 is 2.5
-    assert slopes._table(0, 1.0, 1e-9)[0] == 7
-    assert min(taken[1:]) > 1e-3
+@pytest.mark.parametrize(("rounding", "slope"), [(4.0e-9, 7), (3.8e-9, 8)])
+def test_a_tiny_step_may_differ_by_ten_times_its_own_rounding(rounding, slope):
+    slopes, _ = stepping(lambda h: 7.0 if h > 1e-3 else 8.0, rounding)  # a step of 2e-8: 10 * 4e-9 / 4e-8 is 1
+    assert slopes._table(0, 1.0, 1e-9)[0] == pytest.approx(slope, rel=1e-5)
 
 
 def test_outputs_that_no_step_moves_add_no_rounding():

@@ -43,7 +43,7 @@ MODULES = {  # the test files, and which of the fuzz tests
     "helpers/cross_correlation.py": ("cross_correlation", "cross_corr"),
     "helpers/gradient_check.py": ("gradient_check", "gradient or relative or autograd"),
     "helpers/central_differences.py": ("gradient_check", "gradient or relative or autograd"),
-    "helpers/gradient_hints.py": ("gradient_check", ""),
+    "helpers/gradient_hints.py": ("gradient_hints gradient_check", ""),
     "helpers/warmup/learning_rates.py": ("learning_rates", "label"),
 }
 # One replacement of each operator by its opposite, and of each bound by its neighbor.
