@@ -20,13 +20,13 @@ _PRODUCT = {1: 0.3, 2: 0.24}  # write one entry of a product for one row of outp
 _MULTIPLY = 0.024  # one multiply-add inside the product
 _TURN = 2.0  # transpose one pixel
 _TRANSFORM = 8.0  # one point of a float64 tile, forth and back (single precision takes float64 too)
-_CACHED = 1 << 18  # numbers a thread that stay in cache
-_SERIAL = 1 << 18  # multiply-adds up to which NumPy's matrix product keeps to one thread
+_CACHED = 262_144  # numbers a thread that stay in cache
+_SERIAL = 262_144  # multiply-adds up to which NumPy's matrix product keeps to one thread
 _REACH = 12  # kernels that a tile may span in float64, so that rounding in the tile stays small in a window
 _TILES = [2**a * b for a in range(3, 17) for b in (1, 3, 5, 9, 15)]
 
 
-@lru_cache(maxsize=512)
+@lru_cache
 def cheapest_way(
     image: torch.Size, kernel: torch.Size, dtype: torch.dtype, method: str, machine: tuple[torch.device, int]
 ) -> tuple[str, object]:

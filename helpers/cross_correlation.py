@@ -18,7 +18,7 @@ _WORKING |= {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64:
 _WORKING |= {t: t for t in (torch.float32, torch.float64, torch.complex64, torch.complex128)}
 _WORKING |= {t: t for t in (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)}
 
-_TOGETHER = 3 << 16  # points of the tiles that are transformed at a time, so that they stay in cache
+_TOGETHER = 200_000  # points of the tiles that are transformed at a time, so that they stay in cache
 
 
 def cross_corr_2d(X: Array, K: Array, *, method: str = "auto") -> Array:
@@ -55,7 +55,7 @@ def cross_corr_2d(X: Array, K: Array, *, method: str = "auto") -> Array:
     return back(_correlate(x.to(wide), k.to(wide), method).to(dtype))
 
 
-@lru_cache(maxsize=512)
+@lru_cache
 def _common_dtype(image: torch.Size, kernel: torch.Size, x: torch.dtype, k: torch.dtype) -> torch.dtype:
     for name, dtype, shape in (("X", x, image), ("K", k, kernel)):
         if dtype not in _WORKING:
