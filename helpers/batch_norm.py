@@ -42,10 +42,10 @@ def spatial_batchnorm_forward(x: Array, gamma: Array, beta: Array, bn_param: dic
     statistics.
 
     x: (N, C, H, W), gamma and beta: (C,), all NumPy arrays or all torch tensors, of one floating-point dtype;
-    float16 and bfloat16 compute in float32. bn_param: "mode", "train" or "test"; "eps" (1e-5); "momentum"
-    (0.9), the share that the old running statistics keep; "running_mean" and "running_var", (C,), of x's
-    dtype, zeros when absent. "train" puts new ones there once all has succeeded; a variance too large for the
-    dtype is inf.
+    float16 and bfloat16 compute in float32. bn_param: "mode", "train" or "test"; "eps" (1e-5), held within the
+    range of the dtype; "momentum" (0.9), the share that the old running statistics keep; "running_mean" and
+    "running_var", (C,), of x's dtype, zeros when absent. "train" puts new ones there once all has succeeded; a
+    variance too large for the dtype is inf.
 
     Returns out, of x's kind, dtype, shape and memory order, outside any autograd graph, and the cache, which
     refers to x and gamma themselves: whoever changes them before the backward pass gets wrong gradients.

@@ -1,5 +1,6 @@
 """cross_corr_2d: its values, errors, accuracy, derivatives and working memory."""
 
+import tracemalloc
 import weakref
 
 import numpy as np
@@ -355,6 +356,18 @@ def test_working_memory_is_at_most_eight_times_inputs_and_output(dtype, size, ke
     inputs_and_output = sum(array.untyped_storage().nbytes() for array in (X, K, Y))
     given = X.untyped_storage().nbytes() + K.untyped_storage().nbytes()
     assert allocations.most <= 8 * inputs_and_output + given + Y.untyped_storage().nbytes()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("size", "kernel"), [(16, 3), (16, 5), (16, 11), (16, 15), (64, 3), (64, 7), (64, 62)])
+def test_working_memory_in_numpy_is_at_most_eight_times_inputs_and_output(dtype, size, kernel):
+    X, K = tensor((size, size), dtype), tensor((kernel, kernel), dtype, seed=1)
+    Y = cross_corr_2d(X, K)
+    tracemalloc.start()
+    cross_corr_2d(X, K)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most <= 8 * (X.nbytes + K.nbytes + Y.nbytes) + Y.nbytes + 2048  # the last for Python's own objects
 
 
 def test_the_arguments_have_the_names_that_are_documented():
