@@ -370,6 +370,25 @@ def test_working_memory_in_numpy_is_at_most_eight_times_inputs_and_output(dtype,
     assert most <= 8 * (X.nbytes + K.nbytes + Y.nbytes) + Y.nbytes + 2048  # the last for Python's own objects
 
 
+@pytest.mark.parametrize("kernel", [(3, 3), (5, 7), (8, 9)])
+def test_small_images_are_served_whatever_numpy_is_set_to(kernel):
+    X, K = np.full((12, 13), 1e38, np.float32), np.full(kernel, -1e30, np.float32)
+    X[4, 4], X[8, 8] = np.inf, np.nan
+    with np.errstate(all="raise"):
+        Y = cross_corr_2d(X, K)
+    expected = conv2d(torch.from_numpy(X)[None, None], torch.from_numpy(K)[None, None])[0, 0]
+    np.testing.assert_array_equal(Y, expected)
+
+
+@pytest.mark.parametrize("kernel", [(3, 3), (5, 7), (8, 9)])
+def test_small_images_that_require_gradients_are_read_without_recording(kernel):
+    X, K = tensor((12, 13)).requires_grad_(), tensor(kernel, seed=1).requires_grad_()
+    with torch.no_grad():
+        Y = cross_corr_2d(X, K)
+    assert not Y.requires_grad
+    assert torch.equal(Y, cross_corr_2d(X.detach(), K.detach()))
+
+
 def test_the_arguments_have_the_names_that_are_documented():
     X, K = np.arange(6.0).reshape(2, 3), np.ones((1, 2))
     np.testing.assert_array_equal(cross_corr_2d(X=X, K=K, method="fft"), cross_corr_2d(X, K))
