@@ -370,6 +370,14 @@ def test_working_memory_in_numpy_is_at_most_eight_times_inputs_and_output(dtype,
     assert most <= 8 * (X.nbytes + K.nbytes + Y.nbytes) + Y.nbytes + 2048  # the last for Python's own objects
 
 
+@pytest.mark.parametrize("rows", [8, 98])
+def test_blocks_of_two_rows_keep_nan_and_infinity_to_their_windows(rows):
+    X, K = tensor((41, 30)), tensor((4, 5), seed=1)
+    X[20, 10], X[5, 5], X[40, 29] = torch.nan, torch.inf, -torch.inf
+    expected = conv2d(X[None, None], K[None, None])[0, 0]
+    torch.testing.assert_close(module._row_products(X, K, (2, rows)), expected, equal_nan=True)
+
+
 @pytest.mark.parametrize("kernel", [(3, 3), (5, 7), (8, 9)])
 def test_small_images_are_served_whatever_numpy_is_set_to(kernel):
     X, K = np.full((12, 13), 1e38, np.float32), np.full(kernel, -1e30, np.float32)
