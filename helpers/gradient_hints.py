@@ -54,4 +54,4 @@ def _aligned(value: np.ndarray, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
     elif value.ndim == 1:
         for axis, length in enumerate(shape):
             if length == value.size:
-                yield value.reshape([-1 if j == axis else 1 for j in range(len(shape))])
+                yield value.reshape([length if j == axis else 1 for j in range(len(shape))])

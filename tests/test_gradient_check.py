@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from helpers.batch_norm import spatial_batchnorm_backward, spatial_batchnorm_forward
-from helpers.central_differences import Slopes
+from helpers.central_differences import EPSILON, Slopes, nudged, to_numpy
 from helpers.cross_correlation import cross_corr_2d
 from helpers.gradient_check import (
     GradientReport,
@@ -273,8 +273,18 @@ def test_the_step_has_to_be_named():
 def test_f_gets_tensors_that_require_gradients_where_x_does():
     seen = set()
     x = torch.ones(2, dtype=torch.float64, requires_grad=True)
-    numerical_gradient(lambda t: seen.add(t.requires_grad) or t.sin(), x)
+    gradient = numerical_gradient(lambda t: seen.add(t.requires_grad) or t.sin(), x)
     assert seen == {True}
+    assert not gradient.requires_grad
+
+
+def test_float64_values_are_read_where_they_are():
+    x = np.ones(3)
+    assert np.shares_memory(to_numpy(x), x)
+
+
+def test_a_nudge_moves_every_element_up_or_down_by_one_rounding():
+    assert set(nudged(np.ones(99), seed=0)) == {1 - EPSILON, 1 + EPSILON}
 
 
 # ---- scales and steps --------------------------------------------------------------------------------------
@@ -396,6 +406,38 @@ def test_a_tiny_step_may_differ_by_ten_times_its_own_rounding(rounding, slope):
     assert slopes._table(0, 1.0, 1e-9)[0] == pytest.approx(slope, rel=1e-5)
 
 
+R = 1e-3  # the rounding of the output below: that of a central difference is R / 2h
+
+
+@pytest.mark.parametrize(
+    ("wide", "narrow", "found"),
+    [
+        ((7, 7), (7 + 52 * R, 7 + 52 * R), 7 + 52 * R),  # over ten times the errors, 4 R now and R before
+        ((7, 7), (7 + 48 * R, 7 + 48 * R), 7),
+        ((7, 7 + 0.75 * R), (7 + 56 * R, 7 + 56 * R), 7 + R),  # 2 R before, of which R are rounding
+        ((7, 7), (7.059125, 7.059875), 7.060125),  # 10 * (5 R + 1e-3) is 0.06
+    ],
+)
+def test_another_slope_at_small_steps_has_to_lie_beyond_ten_times_both_errors(wide, narrow, found):
+    by_step = dict(zip((1.0, 0.5, 0.25, 0.125), (*wide, *narrow), strict=True))
+    slopes, _ = stepping(lambda h: by_step.get(h, 1e9), R)
+    assert slopes._table(0, 1.0, 0.1)[0] == pytest.approx(found, rel=1e-12)
+
+
+@pytest.mark.parametrize(("rounding", "found"), [(2.25e-4, 1001), (2.6e-4, 7)])
+def test_another_slope_at_small_steps_has_to_be_known_to_a_thousandth(rounding, found):
+    by_step = {1.0: 7, 0.5: 7, 0.25: 1000, 0.125: 1000.75}  # 1001, and its error 1 and four roundings
+    slopes, _ = stepping(lambda h: by_step.get(h, 1e9), rounding)
+    assert slopes._table(0, 1.0, 0.1)[0] == pytest.approx(found, rel=1e-12)
+
+
+def test_a_step_to_infinity_does_not_end_the_search():
+    by_step = {1.0: 7.0, 0.5: 7.001, 0.25: np.inf}
+    slopes, _ = stepping(lambda h: by_step.get(h, 7.0))
+    with np.errstate(all="ignore"):
+        assert slopes._table(0, 1.0, 1e-9)[1] < 1e-12
+
+
 def test_outputs_that_no_step_moves_add_no_rounding():
     slopes = Slopes(np.sin, np.array([2.0, 5.0]), None)
     slopes.rounding = np.array([0.0, 1e6])
@@ -438,6 +480,7 @@ def sided(*sides):
         ([(0.89, -0.89), (1, -1)], False),  # both sides together
         ([(1, 0.9988), (1, 0.9988)], True),  # by more than a thousandth
         ([(1, 0.9992), (1, 0.9992)], False),
+        ([(100, 99.92), (100, 99.92)], False),
     ],
 )
 def test_a_kink_is_a_jump_of_the_slope_that_stays(sides, kink):
