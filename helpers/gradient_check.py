@@ -44,7 +44,7 @@ class Agreement:
     fault: str = ""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class GradientReport:
     """What a check found. It is true when the check passed, and then prints the same on every machine."""
 

@@ -3,16 +3,17 @@
 import copy
 import re
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from helpers import gradient_check
 from helpers.batch_norm import spatial_batchnorm_backward, spatial_batchnorm_forward
 from helpers.central_differences import EPSILON, Slopes, nudged, to_numpy
 from helpers.cross_correlation import cross_corr_2d
 from helpers.gradient_check import (
-    GradientReport,
     check_autograd,
     check_gradients,
     numerical_gradient,
@@ -619,8 +620,10 @@ def test_a_report_gives_the_largest_error_of_each_input_and_where_it_is():
 
 
 def test_a_report_cannot_be_changed():
-    with pytest.raises(AttributeError):
-        GradientReport(1e-7).tolerance = 1.0
+    report = check_gradients(affine, affine_backward, affine_inputs())
+    for part, name in ((report, "tolerance"), (report.agreements[0], "error")):
+        with pytest.raises(AttributeError):
+            setattr(part, name, 1.0)
 
 
 def test_a_failing_report_is_false_and_raises_with_every_fault():
@@ -801,6 +804,169 @@ def test_a_forward_in_single_precision_is_named():
     x = np.random.default_rng(10).normal(size=(4, 5))
     fault = fault_of(check_gradients(forward, lambda dout, x: dout * np.exp(x), [x]))
     assert "do they compute in float64 throughout?" in fault
+
+
+# ---- how a verdict is reached ------------------------------------------------------------------------------
+
+
+def judged(analytic, plain, searched, *, noise=0.0, rounding=0.0):
+    """The verdict on gradients, their central differences at one step, and what a search finds; and its course."""
+    analytic, plain, course = np.array(analytic), np.array(plain), SimpleNamespace(steps=[], searched=[])
+
+    def at(i, step):
+        course.steps.append(step)
+        return plain[i]
+
+    def search(i):
+        course.searched.append(int(i))
+        return searched[i]
+
+    slopes = SimpleNamespace(usual=np.full(len(plain), 2.0), base=np.array([0.1]), rounding=None, at=at, search=search)
+    slopes.noise = lambda *_: np.full(len(plain), noise)
+    slopes.has_kink = lambda i: False
+    with np.errstate(all="ignore"):  # as check_gradients sets it
+        found, numerical = gradient_check._judge("x", slopes, analytic, np.full(len(plain), rounding), 1e-7)
+    return found, numerical, course
+
+
+def test_what_a_plain_difference_settles_is_not_searched():
+    found, numerical, course = judged([1.0, 3.0], [1.0, 3.0 + 5e-7], None, noise=0.9e-6)
+    assert not found.fault
+    assert numerical.tolist() == [1.0, 3.0 + 5e-7]
+    assert course.steps == [2e-5, 2e-5]
+    assert course.searched == []
+
+
+@pytest.mark.parametrize(
+    ("plain", "noise"),
+    [(1 + 2.1e-7, 0.0), (1.0, 1.1e-6)],  # it disagrees, or its rounding is over ten times the tolerance
+)
+def test_what_a_plain_difference_leaves_open_is_searched(plain, noise):
+    found, numerical, course = judged([1.0, 0.0], [plain, 0.0], [(1.0, 0.0, 0.0)], noise=noise)
+    assert not found.fault
+    assert numerical.tolist() == [1.0, 0.0]
+    assert course.searched == [0]
+
+
+@pytest.mark.parametrize(
+    ("measured", "excused"),  # the error of the search, the part that is rounding, and the rounding of backward
+    [
+        ((1e-5, 1e-5, 0.0), 3e-5),  # three times the rounding of the numerical side,
+        ((0.0, 0.0, 1e-5), 3e-5),  # of backward,
+        ((1e-5, 0.5e-5, 0.5e-5), 3e-5),  # and of both
+        ((1e-3, 1e-3, 0.0), 1e-4),  # but no more than this of the largest slope,
+        ((1e-3, 0.0, 0.0), 1e-6),  # nor, of an error that is no rounding, than that
+        ((1e-7, 1e-3, 0.0), 3e-7),  # and never more than was measured
+    ],
+)
+@pytest.mark.parametrize(("share", "passes"), [(0.9, True), (1.1, False)])
+def test_a_difference_is_excused_as_far_as_rounding_explains_it(measured, excused, share, passes):
+    error, least, rounding = 2 * np.array(measured)
+    off = 2 * (share * excused + 1e-7)  # the tolerance is of the sum of both
+    analytic = 2 + off if passes else 2 + off + 4e-7
+    found, _, _ = judged([analytic], [2.0], [(2.0, error, least)], rounding=rounding)
+    assert (not found.fault) is passes
+    assert found.index == (0,)
+
+
+def test_the_worst_element_is_judged_first_and_ends_the_search():
+    found, _, course = judged([1.1, 2.0, 1.3], [1.0, 2.0, 1.0], [(1.0, 0.0, 0.0)] * 3)
+    assert course.searched == [2]
+    assert (found.index, found.analytic, found.numerical) == ((2,), 1.3, 1.0)
+    assert found.fault.startswith("x: at (2,) backward gives 1.3, central differences give 1")
+    assert found.fault.endswith("; wrong in 2 of 3")
+
+
+def test_an_element_that_only_the_search_finds_wrong_counts_as_one():
+    found, _, _ = judged([1.0, 1.0], [1.0, 1.0], [(1.0, 0.0, 0.0), (2.0, 0.0, 0.0)], noise=1.0)
+    assert found.fault.endswith("; wrong in 1 of 2")
+
+
+def test_where_every_slope_is_zero_forward_ignores_the_input():
+    assert "forward ignores it" in judged([0.0, 0.0], [0.0, 0.0], None)[0].fault
+
+
+def test_errors_are_ordered_to_two_digits_of_their_logarithm():
+    with np.errstate(divide="ignore"):
+        order = gradient_check._worst_first(np.array([1e-9, 1e-3, 1.002e-3, 1.05e-3, 0, np.inf]))
+    assert order.tolist() == [5, 3, 1, 2, 0, 4]
+
+
+def test_a_relative_error_is_of_the_sum_of_both_sizes():
+    a, n = np.array([3.0, 0.0, np.inf, 1.0]), np.array([-1.0, 0.0, 1.0, np.nan])
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(gradient_check._relative(np.abs(a - n), a, n), [1, 0, np.inf, np.inf])
+
+
+@pytest.mark.parametrize(
+    ("a", "n", "said"),
+    [
+        (1.5, 1.0, "backward gives 1.5, central differences give 1, a relative error of 0.2"),
+        (1.00001, 1.0, "backward gives 1.00001, central differences give 1, a relative error of 5e-06"),
+        (1.0000001, 1.0, "backward gives 1.0000001, central differences give 1, a relative error of 5e-08"),
+        (1 + 2e-15, 1.0, "backward gives 1.000000000000002, central differences give 1, a relative error of 1e-15"),
+        (
+            1 + EPSILON,
+            1.0,
+            "backward gives 1.0000000000000002, central differences give 1, a relative error of 1.1e-16",
+        ),
+    ],
+)
+def test_both_values_are_given_to_the_digit_that_tells_them_apart(a, n, said):
+    slopes = SimpleNamespace(base=np.array([0.1]), has_kink=lambda i: False)
+    assert gradient_check._wrong_value(slopes, 0, a, n, 0.0) == said
+
+
+@pytest.mark.parametrize(
+    ("base", "analytic", "known", "doubted"),
+    [
+        (0.5, 1.04, 0.0, True),  # 0.5 fits into float32
+        (0.5, 1.06, 0.0, False),
+        (0.1, 1.04, 0.0, False),
+        (0.1, 1.06, 0.07, True),
+        (0.1, 1.06, 0.05, False),
+    ],
+)
+def test_single_precision_or_rounding_is_suspected_behind_a_small_error(base, analytic, known, doubted):
+    slopes = SimpleNamespace(base=np.array([base]), has_kink=lambda i: False)
+    said = gradient_check._wrong_value(slopes, 0, analytic, 1.0, known)
+    assert ("do they compute in float64 throughout?" in said) is doubted
+
+
+@pytest.mark.parametrize(
+    ("scaled", "said"),
+    [
+        ([1.0, 2.0], "it ignores dout"),
+        ([-(2.0**20), -(2.0**21)], ""),
+        ([-(2.0**20) * (1 + 1.9e-6), -(2.0**21)], ""),  # within a millionth of the largest
+        (
+            [-(2.0**20) * 1.5, -(2.0**21)],
+            "it is not linear in dout: at (0,) backward gives 1 for dout, but 1.5 times c for c dout, with c = -1048576",
+        ),
+        ([-(2.0**20) * (1 + 2.1e-6), -(2.0**21)], "it is not linear in dout: at (0,)"),
+    ],
+)
+def test_a_backward_is_linear_when_a_dout_a_million_times_as_large_gives_as_much_more(scaled, said):
+    bent = gradient_check._bent(np.array([1.0, 2.0]), np.array(scaled))
+    assert bent.startswith(said)
+    assert bool(bent) == bool(said)
+
+
+def test_the_upstream_gradient_lies_between_a_half_and_one_and_a_half_with_either_sign():
+    dout = gradient_check._random(np.ones(9999), seed=0)
+    assert np.abs(dout).min() == pytest.approx(0.5, abs=1e-3)
+    assert np.abs(dout).max() == pytest.approx(1.5, abs=1e-3)
+    assert np.mean(dout > 0) == pytest.approx(0.5, abs=0.05)
+
+
+def test_tolerance_and_seed_have_to_be_named():
+    with pytest.raises(TypeError, match="positional"):
+        check_gradients(affine, affine_backward, affine_inputs(), 1e-7)
+
+
+def test_the_seed_is_0_unless_another_is_given():
+    reports = [check_gradients(affine, affine_backward, affine_inputs(), **seed) for seed in ({}, {"seed": 0})]
+    assert reports[0] == reports[1]
 
 
 # ---- wrong form --------------------------------------------------------------------------------------------
