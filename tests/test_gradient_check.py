@@ -941,7 +941,7 @@ def test_single_precision_or_rounding_is_suspected_behind_a_small_error(base, an
         ([-(2.0**20) * (1 + 1.9e-6), -(2.0**21)], ""),  # within a millionth of the largest
         (
             [-(2.0**20) * 1.5, -(2.0**21)],
-            "it is not linear in dout: at (0,) backward gives 1 for dout, but 1.5 times c for c dout, with c = -1048576",
+            "it is not linear in dout: at (0,) backward gives 1 for dout, but 1.5 times c for c dout, with c = -1048",
         ),
         ([-(2.0**20) * (1 + 2.1e-6), -(2.0**21)], "it is not linear in dout: at (0,)"),
     ],
@@ -1288,3 +1288,11 @@ def test_a_function_may_keep_arrays_of_any_dtype():
     check_gradients(forward, lambda dout, x: 2 * dout * x, [np.ones(3)]).raise_if_failed()
     for key, array in kept.items():
         np.testing.assert_array_equal(array, before[key])
+
+
+def test_check_autograd_draws_with_seed_0_unless_another_is_named():
+    inputs = [torch.arange(1.0, 7.0, dtype=torch.float64)]
+    reports = [check_autograd(torch.sin, inputs, **seed) for seed in ({}, {"seed": 0})]
+    assert reports[0] == reports[1]
+    with pytest.raises(TypeError, match="positional"):
+        check_autograd(torch.sin, inputs, 1e-7)
