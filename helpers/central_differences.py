@@ -112,11 +112,12 @@ class Slopes:
             noise = self.noise(noise * touched if touched.any() else noise, width / 2)
             new = [np.vdot(above - below, self.upstream) / width]
             for order, old in enumerate(row[:8], start=1):
-                new.append(new[-1] + (new[-1] - old) / (4**order - 1))
-                error = max(abs(new[-1] - new[-2]), abs(new[-1] - old)) + noise
-                sure = error < 1e-3 * abs(new[-1]) and abs(new[-1] - best[0]) > 10 * (error + best[1])
+                slope = new[-1] + (new[-1] - old) / (4**order - 1)
+                error = abs(slope - old) + noise
+                sure = error < 1e-3 * abs(slope) and abs(slope - best[0]) > 10 * (error + best[1])
                 if error < best[1] or sure:
-                    best = float(new[-1]), float(error), float(noise)
+                    best = float(slope), float(error), float(noise)
+                new.append(slope)
             if best[1] <= noise < np.inf and abs(best[0] - glimpse) <= 1e-3 * abs(glimpse) + blur:
                 break
             row, step = new, step / 2
@@ -131,8 +132,8 @@ class Slopes:
         sides = []
         for step in (1e-4 * self.usual[i], 1e-6 * self.usual[i]):
             above, below, width = self.ends(i, step)
-            sides.append([2 * np.vdot(rise, self.upstream) / width for rise in (above - self.base, self.base - below)])
-        jump, change = abs(np.diff(sides[1])[0]), np.abs(np.subtract(*sides)).sum()
+            sides.append([np.vdot(rise, self.upstream) / width for rise in (above - self.base, self.base - below)])
+        jump, change = abs(np.subtract(*sides[1])), np.abs(np.subtract(*sides)).sum()
         return bool(jump > 10 * change and jump > 1e-3 * np.abs(sides).max())
 
 
@@ -162,7 +163,7 @@ def to_numpy(x: Array) -> np.ndarray:
     return x.astype(np.complex128 if x.dtype.kind == "c" else np.float64, copy=False)
 
 
-def like(example: Array, values: np.ndarray, *, keep_grad: bool = False) -> Array:
+def like(example: Array, values: np.ndarray, keep_grad: bool = False) -> Array:
     """The values as the kind of array that the example is, in its shape, on its device."""
     values = np.asarray(values).reshape(tuple(example.shape))
     if not isinstance(example, torch.Tensor):
@@ -172,5 +173,5 @@ def like(example: Array, values: np.ndarray, *, keep_grad: bool = False) -> Arra
 
 def nudged(x: Array, seed: int) -> Array:
     """x with every element moved up or down by one rounding."""
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], tuple(x.shape))
-    return like(x, to_numpy(x) * (1 + EPSILON * signs), keep_grad=True)
+    factors = np.random.default_rng(seed).choice([1 - EPSILON, 1 + EPSILON], tuple(x.shape))
+    return like(x, to_numpy(x) * factors, keep_grad=True)
