@@ -438,6 +438,13 @@ def test_each_plot_shows_its_own_curve_under_its_own_title(trained):
     assert [axes.get_ylabel() for axes in row] == ["training loss (nats)", "", "", ""]
 
 
+def test_the_legend_stands_at_half_height_to_the_right_of_the_curves(on_quadratic):
+    axes = Figure().subplots()
+    learning_rates.draw_quadratic(axes, on_quadratic)
+    corner = axes.get_legend().get_bbox_to_anchor().p0
+    np.testing.assert_allclose(axes.transAxes.inverted().transform(corner), (1, 0.5))
+
+
 def test_at_its_ends_the_running_median_is_that_of_the_steps_there_are(trained):
     row = Figure().subplots(1, 4)
     learning_rates.draw_curves(row, trained, dict.fromkeys(trained, ""))
