@@ -10,7 +10,6 @@ import json
 import os
 import platform
 import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -20,12 +19,12 @@ from torch.nn.functional import conv2d
 
 from benchmarks.common import geometric_mean, side_by_side
 from helpers.cross_correlation import cross_corr_2d
-from tools.make_data import record_checksums
+from tools.make_data import write_data
 
 SIZES = (16, 64, 256, 1024, 2048)
 KERNELS = (1, 3, 5, 7, 11, 15, 31, 63)
 CONV2D_MEMORY = 4e9  # bytes; in float64 conv2d unrolls every window, 29 GB at 1024 with kernel 63: not run
-RECORD = Path(__file__).resolve().parent.parent / "data" / "cross_corr_cost.json"
+RECORD = "cross_corr_cost.json"
 
 
 def candidates(size: int, kernel: int, dtype: torch.dtype) -> dict:
@@ -111,10 +110,7 @@ def main() -> None:
         facts["load"] = round(os.getloadavg()[0], 1)
     facts |= {"unit": "microseconds, fastest of five rounds", "times": forward_grid(sizes, seconds)}
     if not quick:
-        part = RECORD.with_suffix(".part")
-        part.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-        part.replace(RECORD)
-        record_checksums()
+        write_data(RECORD, (json.dumps(facts, indent=1) + "\n").encode())
     gradient_grid([size for size in sizes if size <= 1024], seconds)
 
 

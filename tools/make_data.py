@@ -49,12 +49,5 @@ def write_data(name: str, content: bytes) -> None:
     write_atomically(sums, "".join(f"{known[file]}  {file}\n" for file in sorted(known)).encode())
 
 
-def record_checksums() -> None:
-    """Write data/SHA256SUMS anew, in the format of `sha256sum`, for every data file."""
-    files = sorted(path for path in DATA.iterdir() if path.suffix in {".npz", ".png", ".json"})
-    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
-    write_atomically(DATA / "SHA256SUMS", "".join(lines).encode())
-
-
 if __name__ == "__main__":
     main()

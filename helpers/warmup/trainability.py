@@ -88,7 +88,7 @@ def draw_gradients(axes: Axes, curves: dict[str, np.ndarray], title: str) -> Non
 
 def draw_losses(axes: Axes, plain: dict[int, float], skips: dict[int, float]) -> None:
     """Draw training losses by number of hidden layers, without and with skips."""
-    for losses, marker, label, shift in ((plain, "s", "plain", (-9, -3)), (skips, "o", "with skips", (0, 8))):
+    for losses, marker, label, shift in ((plain, "s", "plain", (-9, -3)), (skips, "o", "with skips", (0, -15))):
         axes.plot(losses.keys(), losses.values(), marker=marker)
         axes.annotate(label, [*losses.items()][-1], shift, textcoords="offset points", ha="right")
     axes.set(xlabel="hidden layers", ylabel="training loss (nats)", xticks=[*plain], ylim=(0, None))
