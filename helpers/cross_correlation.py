@@ -146,7 +146,7 @@ def _values(x: torch.Tensor, k: torch.Tensor, method: str) -> torch.Tensor:
         y = _values(x, k, method)
         return y.view(dtype) if same_size else y.to(dtype)
     if k.numel() == 1:
-        return x * k if x.numel() < 2**19 else torch.mul(x, k, out=empty(x.shape, x))
+        return torch.mul(x, k, out=empty(x.shape, x))
     way, parameter = cheapest_way(x.shape, k.shape, dtype, method, (x.device, torch.get_num_threads()))
     return _WAYS[way](_plain(x), _plain(k), parameter)
 
@@ -260,10 +260,10 @@ def _shifted_sums(x, k, rows):
     (H, W), (h, w) = x.shape, k.shape
     R, C = H - h + 1, W - w + 1
     y, start = empty((R, C), x), x.storage_offset()
-    (first, *rest) = [(u * W + v, weight) for u, row in enumerate(k.tolist()) for v, weight in enumerate(row)]
+    ((_, first), *rest) = [(u * W + v, weight) for u, row in enumerate(k.tolist()) for v, weight in enumerate(row)]
     for r in range(0, R, rows):
         band = y[r : r + rows]
-        torch.mul(x.as_strided(band.shape, (W, 1), start + r * W + first[0]), first[1], out=band)
+        torch.mul(x.as_strided(band.shape, (W, 1), start + r * W), first, out=band)
         for offset, weight in rest:
             band.add_(x.as_strided(band.shape, (W, 1), start + r * W + offset), alpha=weight)
     return y
