@@ -8,11 +8,11 @@ import torch
 
 from helpers.interop import Array, as_tensors, empty
 
-_BLOCK = 2**23  # bytes of x worked on at a time, whole channels, so that passes find them in the cache
+_BLOCK = 8_388_608  # bytes of x worked on at a time, whole channels, so that passes find them in the cache
 _AVERAGES = ("running_mean", "running_var")
 _AXES = (0, 1, 2)  # all but the last, the channels
-_MANY = 2**10  # values a channel: float32 sums of more products lose digits where both factors have a mean
-_SMALL = 2**15  # numbers: torch sums so many in a single thread
+_MANY = 1_024  # values a channel: float32 sums of more products lose digits where both factors have a mean
+_SMALL = 32_768  # numbers: torch sums so many in a single thread
 _COMPUTE_DTYPE = dict.fromkeys((torch.float16, torch.bfloat16, torch.float32), torch.float32)
 _COMPUTE_DTYPE[torch.float64] = torch.float64
 _ONE = {dtype: torch.ones((), dtype=dtype, device="cpu") for dtype in _COMPUTE_DTYPE}

@@ -496,3 +496,9 @@ def test_a_large_result_has_the_memory_order_of_x():
 def test_a_wrong_shape_is_named_beside_the_right_one():
     with pytest.raises(ValueError, match=r"gamma must have shape \(3,\), got \(4,\)"):
         module.spatial_batchnorm_forward(np.ones((2, 3, 5, 7)), np.ones(4), np.ones(3), {"mode": "train"})
+
+
+def test_a_negative_running_variance_is_named_with_its_value():
+    param = {"mode": "test", "running_mean": np.array([-7.0, 1, 2]), "running_var": np.array([1.0, -0.5, 2])}
+    with pytest.raises(ValueError, match=r"running_var.*not be negative, got -0\.5"):
+        spatial_batchnorm_forward(np.ones((2, 3, 5, 7)), np.ones(3), np.zeros(3), param)
