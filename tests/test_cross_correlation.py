@@ -240,6 +240,14 @@ def test_error_is_at_most_four_times_that_of_conv2d(dtype, kernel, image):
         assert error_over_window_sums(cross_corr_2d(X, K, method=method), X, K) <= bound
 
 
+def test_a_steep_ramp_under_second_differences_is_not_left_to_the_transform():
+    # All outputs are small, so that only the comparison with the noise of the tile tells.
+    X = torch.linspace(0, 13, 400, dtype=torch.float64).exp()[:, None] * (1 + tensor((1, 90), seed=2).abs())
+    K = torch.tensor([1.0, -2, 1] * 5, dtype=torch.float64)[:, None] * (0.1 + tensor((1, 15)).abs())
+    bound = 4 * error_over_window_sums(conv2d(X[None, None], K[None, None])[0, 0], X, K)
+    assert error_over_window_sums(cross_corr_2d(X, K, method="fft"), X, K) <= bound
+
+
 @pytest.mark.parametrize("kernel", [15, 31])
 def test_constant_image_stays_below_eight_roundings(kernel):
     # All windows are one sum, which conv2d may get right by chance: four times its error can be missed here.
