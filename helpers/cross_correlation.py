@@ -166,7 +166,7 @@ def _window_products(x, k, _):
     """Copy what every tap, or every output, meets and multiply once: in NumPy, for small images, where calls count."""
     W, (h, w), size = x.shape[1], k.shape, x.itemsize
     R, C = x.shape[0] - h + 1, W - w + 1
-    image, taps, step = _array(x), _array(k), (W * size, size)
+    image, taps, step = x.numpy(), k.numpy(), (W * size, size)
     if few_outputs(x.shape, k.shape):
         windows = np.ndarray((R, C, h, w), image.dtype, image, 0, step + step).reshape(R * C, h * w)
         return torch.from_numpy(windows.dot(taps.reshape(h * w, 1)).reshape(R, C))
@@ -181,14 +181,10 @@ def _small_products(x, k, _):
     """Multiply the image, shifted by rows, with the kernel's columns, then add the w products; in NumPy as above."""
     W, (h, w), size = x.shape[1], k.shape, x.itemsize
     R, C = x.shape[0] - h + 1, W - w + 1
-    image, taps = _array(x), _array(k)
+    image, taps = x.numpy(), k.numpy()
     products = taps.T.dot(np.ndarray((h, R * W), image.dtype, image, 0, (W * size, size)).copy())
     shifted = np.ndarray((w, R, C), products.dtype, products, 0, ((R * W + 1) * size, W * size, size))
     return torch.from_numpy(np.add.reduce(shifted, 0, products.dtype))
-
-
-def _array(tensor):
-    return (tensor.detach() if tensor.requires_grad else tensor).numpy()
 
 
 def _column_sums(x, k, rows):
