@@ -14,17 +14,15 @@ class BatchNorm(torch.autograd.Function):
         forward = functions.spatial_batchnorm_forward if spatial else functions.batchnorm_forward
         ctx.backward_pass = functions.spatial_batchnorm_backward if spatial else functions.batchnorm_backward
         out, cache = forward(x, gamma, beta, bn_param)
-        # torch keeps the tensors itself, to free them early and to notice when they are overwritten.
-        ctx.save_for_backward(x, gamma)
-        ctx.statistics = cache._replace(x=None, gamma=None)
+        ctx.save_for_backward(x)  # torch keeps it itself, to free it early and to notice when it is overwritten
+        ctx.statistics = cache._replace(x=None)
         return out
 
     @staticmethod
     def backward(ctx, dout):
         if torch.is_grad_enabled():
             raise RuntimeError("batch_norm has first derivatives only: call without create_graph")
-        x, gamma = ctx.saved_tensors
-        return *ctx.backward_pass(dout, ctx.statistics._replace(x=x, gamma=gamma)), None
+        return *ctx.backward_pass(dout, ctx.statistics._replace(x=ctx.saved_tensors[0])), None
 
 
 def batch_norm(x: torch.Tensor, gamma: torch.Tensor, beta: torch.Tensor, bn_param: dict) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """Batch normalization of feature vectors and feature maps: forward and backward, training and test mode."""
 
 import math
+from functools import lru_cache
 from numbers import Real
 from typing import NamedTuple
 
@@ -15,21 +16,19 @@ _MANY = 1_024  # values a channel: float32 sums of more products lose digits whe
 _SMALL = 32_768  # numbers: torch sums so many in a single thread
 _COMPUTE_DTYPE = dict.fromkeys((torch.float16, torch.bfloat16, torch.float32), torch.float32)
 _COMPUTE_DTYPE[torch.float64] = torch.float64
-_ONE = {dtype: torch.ones((), dtype=dtype, device="cpu") for dtype in _COMPUTE_DTYPE}
 _SHRINK = {torch.float32: 2.0**-80, torch.float64: 2.0**-600}  # brings any difference to where it can be squared
 
 
 class Cache(NamedTuple):
-    """What the backward pass needs: the caller's own arrays, not copies, and a few numbers a channel.
+    """What the backward pass needs: the caller's own array, not a copy, and a few numbers a channel.
 
-    statistics holds (center, shrink, shift, inverse_std) for each block of channels, each of shape (c,), such that
-    x_hat is ((x - center) shrink - shift) inverse_std. The center is None (0) where all means are at most a quarter of
+    statistics holds (center, shrink, shift, inverse_std, factor) for each block of channels, each of shape (c,), such
+    that x_hat is ((x - center) shrink - shift) inverse_std, and out is factor x_hat / inverse_std + beta. The center is None (0) where all means are at most a quarter of
     the standard deviation, else the mean as far as the dtype can tell; shift is the mean of what is left; shrink is
     None (1) unless squares would overflow even so.
     """
 
     x: Array
-    gamma: Array
     mode: str
     statistics: tuple
 
@@ -48,7 +47,7 @@ def spatial_batchnorm_forward(x: Array, gamma: Array, beta: Array, bn_param: dic
     variance too large for the dtype is inf.
 
     Returns out, of x's kind, dtype, shape and memory order, outside any autograd graph, and the cache, which
-    refers to x and gamma themselves: whoever changes them before the backward pass gets wrong gradients.
+    refers to x itself: whoever changes x before the backward pass gets wrong gradients.
     Raises ValueError, naming it: mode, a shape, an empty batch, eps not positive, momentum outside [0, 1], a
     negative running_var. TypeError: bn_param no dict, eps or momentum no numbers, mixed or other kinds or
     dtypes.
@@ -81,10 +80,9 @@ def batchnorm_backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
 def _forward(x, gamma, beta, bn_param, axes):
     mode, eps, momentum, running = _read(bn_param)
     tensors, give_back = as_tensors(x=x, gamma=gamma, beta=beta, **running)
-    dtype = _check(tensors, ("x", "gamma", "beta", *running), axes)
-    maps, scale, offset, *averages = _computable(tensors)
-    averages = dict(zip(running, averages, strict=True))
-    averages = [averages[name] if name in averages else torch.zeros_like(scale) for name in _AVERAGES]
+    dtype = _check(tensors, ("gamma", "beta", *running), axes)
+    maps, scale, offset, *given = _computable(tensors)
+    averages = [given.pop(0) if name in running else torch.zeros_like(scale) for name in _AVERAGES]
     if mode == "test" and (averages[1] < 0).any():
         raise ValueError(f"bn_param['running_var'] must not be negative, got {averages[1].min().item()}")
     limits, out = torch.finfo(maps.dtype), _like(maps)
@@ -95,7 +93,7 @@ def _forward(x, gamma, beta, bn_param, axes):
     if mode == "train":
         moved = [_average(old, new, momentum) for old, new in zip(averages, _joined(blocks), strict=True)]
         bn_param.update(zip(_AVERAGES, [give_back(_as(dtype, average)) for average in moved], strict=True))
-    return out, Cache(x, gamma, mode, tuple(block[2:] for block in blocks))
+    return out, Cache(x, mode, tuple(block[2:] for block in blocks))
 
 
 def _normalize(block, mode, eps):
@@ -107,12 +105,12 @@ def _normalize(block, mode, eps):
         mean = mean if center is None else center + mean
     else:
         center, shrink, shift = mean.clone(), None, torch.zeros_like(mean)
-    unit = _ONE[var.dtype] if shrink is None else shrink.square()
-    inverse_std = torch.add(var, unit, alpha=eps).rsqrt_()
+    eps = _number(eps, var.dtype)
+    inverse_std = torch.add(var, eps if shrink is None else shrink.square().mul_(eps)).rsqrt_()
     factor = scale * inverse_std
     torch.mul(_centered(maps, center, shrink, out), factor, out=out)
     out.add_(torch.addcmul(offset, factor, shift, value=-1))
-    return mean, var if shrink is None else var / unit, center, shrink, shift, inverse_std
+    return mean, var if shrink is None else var / shrink.square(), center, shrink, shift, inverse_std, factor
 
 
 def _statistics(maps, scratch):
@@ -123,7 +121,7 @@ def _statistics(maps, scratch):
     what then is left of a mean corrects its rounding; where squares overflow even so, take smaller values.
     """
     center, shrink = None, None
-    share = torch.scalar_tensor(maps.shape[-1] / maps.numel(), dtype=maps.dtype, device="cpu")  # quicker than a number
+    share = _number(maps.shape[-1] / maps.numel(), maps.dtype)
     for attempt in range(6):
         values = _centered(maps, center, shrink, scratch)
         shift, squares = _sum(values).mul_(share), _sum_of_squares(values, scratch).mul_(share)
@@ -140,6 +138,12 @@ def _statistics(maps, scratch):
     return center, shrink, shift, var
 
 
+@lru_cache
+def _number(value, dtype):
+    """A number as a tensor of no dimensions, with which torch computes faster than with a Python number."""
+    return torch.scalar_tensor(value, dtype=dtype, device="cpu")
+
+
 def _centered(maps, center, shrink, out):
     if center is None:
         return maps
@@ -149,7 +153,7 @@ def _centered(maps, center, shrink, out):
 
 def _average(old, new, momentum):
     """momentum old + (1 - momentum) new; at 0 and 1 exactly, even where the other one is not finite."""
-    return torch.lerp(new, old, momentum) if 0 < momentum < 1 else (old if momentum else new).clone()
+    return torch.lerp(new, old, _number(momentum, new.dtype)) if 0 < momentum < 1 else (old if momentum else new).clone()
 
 
 def _sum(maps):
@@ -168,22 +172,22 @@ def _by_image(maps):
 
 
 def _backward(dout, cache):
-    tensors, give_back = as_tensors(dout=dout, x=cache.x, gamma=cache.gamma)
-    grads, x, _ = tensors
+    tensors, give_back = as_tensors(dout=dout, x=cache.x)
+    grads, x = tensors
     if grads.shape != x.shape:
         raise ValueError(f"dout must have the shape of x, {tuple(x.shape)}, got {tuple(grads.shape)}")
     if grads.dtype != x.dtype:
         raise TypeError(f"dout must have the dtype of x, {x.dtype}, got {grads.dtype}")
-    grads, maps, scale = _computable(tensors)
+    grads, maps = _computable(tensors)
     dx = _like(maps)
-    blocks = zip(_blocks(*map(_channels_last, (maps, grads, dx)), scale), cache.statistics, strict=True)
+    blocks = zip(_blocks(*map(_channels_last, (maps, grads, dx))), cache.statistics, strict=True)
     channels = _joined([_gradients(block, statistics, cache.mode) for block, statistics in blocks])
     return tuple(give_back(_as(x.dtype, gradient)) for gradient in (dx, *channels))
 
 
 def _gradients(block, statistics, mode):
     """Write dx of whole channels; return their dgamma and dbeta."""
-    (maps, grads, dx, scale), (center, shrink, shift, inverse_std) = block, statistics
+    (maps, grads, dx), (center, shrink, shift, inverse_std, factor) = block, statistics
     dbeta, share = _sum(grads), maps.shape[-1] / maps.numel()
     if center is None and maps.dtype == torch.float32 and _MANY * share < 1:
         rest = _sum(torch.sub(grads, dbeta, alpha=share, out=dx))
@@ -191,7 +195,7 @@ def _gradients(block, statistics, mode):
     else:
         rest, products = dbeta, _sum(torch.mul(_centered(maps, center, shrink, dx), grads, out=dx))
     dgamma = torch.addcmul(products, rest, shift, value=-1).mul_(inverse_std)
-    factor = scale * inverse_std if shrink is None else scale * inverse_std * shrink
+    factor = factor if shrink is None else factor * shrink
     if mode == "train":
         slope = dgamma * inverse_std
         level = torch.addcmul(dbeta, slope, shift, value=-1)
@@ -202,12 +206,13 @@ def _gradients(block, statistics, mode):
     return dgamma, dbeta
 
 
-def _blocks(maps, *others):
+def _blocks(*arrays):
     """The arrays in step, in blocks of whole channels; in one where the channels interleave."""
+    maps = arrays[0]
+    if maps.nbytes <= _BLOCK or maps.stride(-1) == 1:
+        return [arrays]
     channels = max(1, _BLOCK * maps.shape[-1] // maps.nbytes)
-    if channels >= maps.shape[-1] or maps.stride(-1) == 1:
-        return [(maps, *others)]
-    return zip(*(array.split(channels, -1) for array in (maps, *others)), strict=True)
+    return zip(*(array.split(channels, -1) for array in arrays), strict=True)
 
 
 def _joined(blocks):
@@ -227,11 +232,12 @@ def _channels_last(x):
 def _computable(tensors):
     """The tensors outside any graph, in the dtype to compute in."""
     dtype = _COMPUTE_DTYPE[tensors[0].dtype]
-    return [_as(dtype, tensor.detach() if tensor.requires_grad else tensor) for tensor in tensors]
+    plain = [tensor.detach() if tensor.requires_grad else tensor for tensor in tensors]
+    return plain if dtype is tensors[0].dtype else [tensor.to(dtype) for tensor in plain]
 
 
 def _as(dtype, tensor):
-    return tensor if tensor.dtype == dtype else tensor.to(dtype)
+    return tensor if tensor.dtype is dtype else tensor.to(dtype)
 
 
 def _read(bn_param):
@@ -260,8 +266,8 @@ def _check(tensors, names, axes):
     if 0 in shape:
         raise ValueError(f"x is an empty batch, shape {tuple(shape)}")
     channels = shape[1:2]
-    for name, tensor in zip(names[1:], tensors[1:], strict=True):
-        if tensor.dtype != dtype:
+    for name, tensor in zip(names, tensors[1:], strict=True):
+        if tensor.dtype is not dtype:
             raise TypeError(f"{name} must have the dtype of x, {dtype}, got {tensor.dtype}")
         if tensor.shape != channels:
             raise ValueError(f"{name} must have shape ({shape[1]},), got {tuple(tensor.shape)}")

@@ -360,11 +360,10 @@ def test_tensors_that_require_gradients_are_accepted_and_nothing_is_recorded():
     assert not any(result.requires_grad for result in results)
 
 
-def test_the_cache_refers_to_the_inputs_and_holds_three_numbers_a_channel():
+def test_the_cache_refers_to_the_input_and_holds_three_numbers_a_channel():
     x, gamma, beta, _ = problem((5, 3, 17, 19))
     _, cache = spatial_batchnorm_forward(x, gamma, beta, {"mode": "train"})
     assert cache.x is x
-    assert cache.gamma is gamma
     numbers = [tensor for block in cache.statistics for tensor in block if tensor is not None]
     assert sum(tensor.untyped_storage().nbytes() for tensor in numbers) <= 3 * 3 * 8
 
