@@ -12,7 +12,7 @@ from helpers.interop import Array, as_tensors, empty
 _BLOCK = 8_388_608  # bytes of x worked on at a time, whole channels, so that passes find them in the cache
 _AVERAGES = ("running_mean", "running_var")
 _AXES = (0, 1, 2)  # all but the last, the channels
-_MANY = 1_024  # values a channel: float32 sums of more products lose digits where both factors have a mean
+_MANY = 512  # values a channel: float32 sums of more products lose digits where both factors have a mean
 _SMALL = 32_768  # numbers: torch sums so many in a single thread
 _COMPUTE_DTYPE = dict.fromkeys((torch.float16, torch.bfloat16, torch.float32), torch.float32)
 _COMPUTE_DTYPE[torch.float64] = torch.float64
@@ -23,9 +23,9 @@ class Cache(NamedTuple):
     """What the backward pass needs: the caller's own array, not a copy, and a few numbers a channel.
 
     statistics holds (center, shrink, shift, inverse_std, factor) for each block of channels, each of shape (c,), such
-    that x_hat is ((x - center) shrink - shift) inverse_std, and out is factor x_hat / inverse_std + beta. The center is None (0) where all means are at most a quarter of
-    the standard deviation, else the mean as far as the dtype can tell; shift is the mean of what is left; shrink is
-    None (1) unless squares would overflow even so.
+    that x_hat is ((x - center) shrink - shift) inverse_std; factor is gamma inverse_std. The center is None (0) where
+    all means are at most a quarter of the standard deviation, else the mean as far as the dtype can tell; shift is the
+    mean of what is left; shrink is None (1) unless squares would overflow even so.
     """
 
     x: Array
@@ -153,7 +153,9 @@ def _centered(maps, center, shrink, out):
 
 def _average(old, new, momentum):
     """momentum old + (1 - momentum) new; at 0 and 1 exactly, even where the other one is not finite."""
-    return torch.lerp(new, old, _number(momentum, new.dtype)) if 0 < momentum < 1 else (old if momentum else new).clone()
+    if momentum in {0, 1}:
+        return (old if momentum else new).clone()
+    return torch.lerp(new, old, _number(momentum, new.dtype))
 
 
 def _sum(maps):

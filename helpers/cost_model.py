@@ -1,7 +1,7 @@
 """What the ways to a cross-correlation cost, and which is the cheapest."""
 
 import math
-from functools import lru_cache, partial
+from functools import partial
 
 import torch
 
@@ -26,7 +26,6 @@ _REACH = 12  # kernels that a tile may span in float64, so that rounding in the 
 _TILES = [2**a * b for a in range(3, 17) for b in (1, 3, 5, 9, 15)]
 
 
-@lru_cache
 def cheapest_way(
     image: torch.Size, kernel: torch.Size, dtype: torch.dtype, method: str, machine: tuple[torch.device, int]
 ) -> tuple[str, object]:
@@ -53,12 +52,6 @@ def estimates(image, kernel, dtype, method, threads) -> dict:
     return costs
 
 
-def few_outputs(image: torch.Size, kernel: torch.Size) -> bool:
-    """Whether there are more taps than outputs, and not a single one, which NumPy shares among threads."""
-    (H, W), (h, w) = image, kernel
-    return 1 < (H - h + 1) * (W - w + 1) < h * w
-
-
 def _direct_costs(image, kernel, dtype, threads):
     (H, W), (h, w) = image, kernel
     R, C = H - h + 1, W - w + 1
@@ -67,9 +60,10 @@ def _direct_costs(image, kernel, dtype, threads):
     rows = min(R, max(1, cached // C))
     bands = math.ceil(R / rows)
     costs = {("shifted_sums", rows): h * w * (2.5 * _CALL * bands + step * _SHIFT * R * C)}
-    copied = h * w * (R * C if few_outputs(image, kernel) else R * W)
+    few = 1 < R * C < h * w  # NumPy shares a single output's product among threads
+    copied = h * w * (R * C if few else R * W)
     if copied <= min(_SERIAL, room - 2 * R * W):
-        costs["window_products", None] = 5 * _SMALL_CALL + size * _WINDOW * copied
+        costs["window_products", few] = 5 * _SMALL_CALL + size * _WINDOW * copied
     if h * w * R * W <= _SERIAL and (h + w) * R * W <= room:
         costs["small_products", None] = 7 * _SMALL_CALL + size * _SMALL_PRODUCT * w * R * W
     if dtype.is_floating_point or dtype.is_complex:

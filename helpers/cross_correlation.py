@@ -8,7 +8,7 @@ import torch
 from torch import constant_pad_nd
 from torch.autograd import forward_ad
 
-from helpers.cost_model import cheapest_way, few_outputs
+from helpers.cost_model import cheapest_way
 from helpers.interop import Array, as_tensors, empty
 
 METHODS = ("auto", "direct", "fft")
@@ -46,24 +46,17 @@ def cross_corr_2d(X: Array, K: Array, *, method: str = "auto") -> Array:
     (x, k), back = as_tensors(X=X, K=K)
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-    dtype = _common_dtype(x.shape, k.shape, x.dtype, k.dtype)
-    if x.device != k.device:
-        raise ValueError(f"X and K must be on one device, got {x.device} and {k.device}")
-    if x.dtype is dtype is k.dtype:
+    if x.dtype is k.dtype:
         return back(_correlate(x, k, method))
+    dtype = _common_dtype(x.dtype, k.dtype)
     wide = torch.promote_types(dtype, torch.float32) if dtype.is_floating_point else dtype  # no half before the sum
     return back(_correlate(x.to(wide), k.to(wide), method).to(dtype))
 
 
-@lru_cache
-def _common_dtype(image: torch.Size, kernel: torch.Size, x: torch.dtype, k: torch.dtype) -> torch.dtype:
-    for name, dtype, shape in (("X", x, image), ("K", k, kernel)):
+def _common_dtype(x: torch.dtype, k: torch.dtype) -> torch.dtype:
+    for name, dtype in (("X", x), ("K", k)):
         if dtype not in _WORKING:
             raise TypeError(f"{name} has dtype {dtype}, which cross_corr_2d does not take; convert it first")
-        if len(shape) != 2 or not math.prod(shape):
-            raise ValueError(f"{name} must be 2-D and not empty, got shape {tuple(shape)}")
-    if kernel[0] > image[0] or kernel[1] > image[1]:
-        raise ValueError(f"K of shape {tuple(kernel)} is larger than X of shape {tuple(image)}")
     try:
         return torch.promote_types(x, k)
     except RuntimeError:
@@ -139,35 +132,53 @@ def _values(x: torch.Tensor, k: torch.Tensor, method: str) -> torch.Tensor:
     if torch._C._is_any_autocast_enabled() and torch.is_autocast_enabled(x.device.type):
         with torch.autocast(x.device.type, enabled=False):  # it would lower the precision of matrix products
             return _values(x, k, method)
+    way, parameter = _plan((x.shape, k.shape), x.dtype, method, (x.device, k.device), torch.get_num_threads())
+    if not (x.is_contiguous() and k.is_contiguous()) or x.is_conj() or k.is_conj() or x.is_neg() or k.is_neg():
+        x, k = (t.resolve_conj().resolve_neg().contiguous() for t in (x, k))
+    return way(x, k, parameter)
+
+
+@lru_cache
+def _plan(shapes, dtype, method, devices, threads):
+    """Check what a call asks for; return the cheapest way to it, and its parameter."""
+    image, kernel = shapes
+    _common_dtype(dtype, dtype)
+    for name, shape in (("X", image), ("K", kernel)):
+        if len(shape) != 2 or not math.prod(shape):
+            raise ValueError(f"{name} must be 2-D and not empty, got shape {tuple(shape)}")
+    if kernel[0] > image[0] or kernel[1] > image[1]:
+        raise ValueError(f"K of shape {tuple(kernel)} is larger than X of shape {tuple(image)}")
+    if devices[0] != devices[1]:
+        raise ValueError(f"X and K must be on one device, got {devices[0]} and {devices[1]}")
+    if _WORKING[dtype] is not dtype:
+        return _in_working_dtype, method
+    if math.prod(kernel) == 1:
+        return _scaled, None
+    way, parameter = cheapest_way(image, kernel, dtype, method, (devices[0], threads))
+    return _WAYS[way], parameter
+
+
+def _in_working_dtype(x, k, method):
     dtype, working = x.dtype, _WORKING[x.dtype]
-    if working is not dtype:
-        same_size = not dtype.is_floating_point
-        x, k = (t.view(working) if same_size else t.to(working) for t in (x, k))
-        y = _values(x, k, method)
-        return y.view(dtype) if same_size else y.to(dtype)
-    if k.numel() == 1:
-        return torch.mul(x, k, out=empty(x.shape, x))
-    way, parameter = cheapest_way(x.shape, k.shape, dtype, method, (x.device, torch.get_num_threads()))
-    return _WAYS[way](_plain(x), _plain(k), parameter)
+    if dtype.is_floating_point:
+        return _values(x.to(working), k.to(working), method).to(dtype)
+    return _values(x.view(working), k.view(working), method).view(dtype)
 
 
-def _plain(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor with its numbers one after another in memory, neither conjugated nor negated by a flag."""
-    if tensor.is_contiguous() and not (tensor.is_conj() or tensor.is_neg()):
-        return tensor
-    return tensor.resolve_conj().resolve_neg().contiguous()
+def _scaled(x, k, _):
+    return torch.mul(x, k, out=empty(x.shape, x) if x.nbytes >= 2**24 else None)
 
 
 _quietly = np.errstate(all="ignore")  # an overflow or NaN in the image is the caller's own
 
 
 @_quietly
-def _window_products(x, k, _):
+def _window_products(x, k, few):
     """Copy what every tap, or every output, meets and multiply once: in NumPy, for small images, where calls count."""
-    W, (h, w), size = x.shape[1], k.shape, x.itemsize
-    R, C = x.shape[0] - h + 1, W - w + 1
-    image, taps, step = x.numpy(), k.numpy(), (W * size, size)
-    if few_outputs(x.shape, k.shape):
+    image, taps = x.numpy(), k.numpy()
+    (H, W), (h, w), size = image.shape, taps.shape, image.itemsize
+    R, C, step = H - h + 1, W - w + 1, (W * size, size)
+    if few:
         windows = np.ndarray((R, C, h, w), image.dtype, image, 0, step + step).reshape(R * C, h * w)
         return torch.from_numpy(windows.dot(taps.reshape(h * w, 1)).reshape(R, C))
     length = (R - 1) * W + C  # whole rows; the last w - 1 sums of each are no outputs
@@ -179,9 +190,9 @@ def _window_products(x, k, _):
 @_quietly
 def _small_products(x, k, _):
     """Multiply the image, shifted by rows, with the kernel's columns, then add the w products; in NumPy as above."""
-    W, (h, w), size = x.shape[1], k.shape, x.itemsize
-    R, C = x.shape[0] - h + 1, W - w + 1
     image, taps = x.numpy(), k.numpy()
+    (H, W), (h, w), size = image.shape, taps.shape, image.itemsize
+    R, C = H - h + 1, W - w + 1
     products = taps.T.dot(np.ndarray((h, R * W), image.dtype, image, 0, (W * size, size)).copy())
     shifted = np.ndarray((w, R, C), products.dtype, products, 0, ((R * W + 1) * size, W * size, size))
     return torch.from_numpy(np.add.reduce(shifted, 0, products.dtype))
@@ -276,7 +287,7 @@ def _tile_spectra(x, k, tile):
     (H, W), (h, w) = x.shape, k.shape
     R, C = H - h + 1, W - w + 1
     double = x.dtype in (torch.float64, torch.complex128)
-    wide = torch.complex128 if x.is_complex() else torch.float64
+    wide, single = (torch.complex128, torch.complex64) if x.is_complex() else (torch.float64, torch.float32)
     height, width = min(tile[0] - h + 1, R), min(tile[1] - w + 1, C)  # outputs of a tile
     rows, columns = ([min(i, n - m) for i in range(0, n, m)] for n, m in ((R, height), (C, width)))
     corners, together = [(r, c) for r in rows for c in columns], max(1, _TOGETHER // math.prod(tile))
@@ -288,9 +299,9 @@ def _tile_spectra(x, k, tile):
         tiles = torch.stack(parts).to(wide)
         sums = _times(tiles, spectrum, tile, height, width)
         noise = torch.linalg.vector_norm(tiles, dim=(1, 2)) * size  # times 2^-53 / 10: the transform's error
-        exact = sums.abs().amin((1, 2)) > noise * (math.inf if double else 2**-33)
+        exact = torch.zeros_like(noise, dtype=torch.bool) if double else sums.abs().amin((1, 2)) > noise * 2**-33
         if not exact.all():  # then compare with the windows' sums of |X||K|, which single precision resolves
-            windows = _times(tiles.abs().float(), spectrum_size, tile, height, width).amin((1, 2))
+            windows = _times(tiles.to(single).abs(), spectrum_size, tile, height, width).amin((1, 2))
             wide_enough = windows > sums.abs().amax((1, 2)) / 4 if double else True
             exact |= (windows > noise * (1 / 48 if double else 2**-16)) & wide_enough
         for (r, c), part, result, good in zip(group, parts, sums, exact.tolist(), strict=True):

@@ -5,11 +5,12 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch import Tensor, strided
 
-Array = np.ndarray | torch.Tensor
+Array = np.ndarray | Tensor
 
 
-def as_tensors(**named: Array) -> tuple[list[torch.Tensor], Callable[[torch.Tensor], Array]]:
+def as_tensors(**named: Array) -> tuple[list[Tensor], Callable[[Tensor], Array]]:
     """Return the named arrays as tensors that share their memory, and a function that takes results back.
 
     All torch tensors: they are returned as they are, and results stay tensors. All NumPy arrays: tensors on
@@ -21,28 +22,26 @@ def as_tensors(**named: Array) -> tuple[list[torch.Tensor], Callable[[torch.Tens
     would be ignored), a dtype that torch does not have, or a tensor that is not dense or holds no data.
     """
     for name, tensor in named.items():
-        if not isinstance(tensor, torch.Tensor):
+        if not isinstance(tensor, Tensor):
             break
-        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested:
+        if tensor.layout is not strided or tensor.is_quantized or tensor.is_nested:
             raise TypeError(f"{name} must be a dense tensor, got {_layout(tensor)}")
         if tensor.is_meta:
             raise TypeError(f"{name} is on the meta device and holds no data")
     else:
-        return list(named.values()), lambda result: result
+        return list(named.values()), _unchanged
     for name, array in named.items():
         if isinstance(array, np.ma.MaskedArray):
             raise TypeError(f"{name} is a masked array, whose mask would be ignored; fill it first")
-        if not isinstance(array, np.ndarray | torch.Tensor):
+        if not isinstance(array, np.ndarray | Tensor):
             raise TypeError(f"{name} must be a NumPy array or a torch tensor, got {type(array).__name__}")
-    if any(isinstance(array, torch.Tensor) for array in named.values()):
+    if any(isinstance(array, Tensor) for array in named.values()):
         kinds = ", ".join(f"{name} is a {type(array).__name__}" for name, array in named.items())
         raise TypeError(f"all arrays must be of one kind, NumPy or torch: {kinds}")
-    return [
-        _share(name, array) for name, array in named.items()
-    ], lambda result: result.resolve_conj().resolve_neg().numpy()
+    return [_share(name, array) for name, array in named.items()], _to_numpy
 
 
-def empty(shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
+def empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
     """An uninitialized tensor of like's dtype and device; a large one from NumPy, whose huge pages save page faults."""
     size = math.prod(shape) * like.itemsize
     if size < 2**25 or like.device.type != "cpu":
@@ -50,7 +49,15 @@ def empty(shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(np.empty(size, np.uint8)).view(like.dtype).view(shape)
 
 
-def _layout(tensor: torch.Tensor) -> str:
+def _unchanged(result: Tensor) -> Tensor:
+    return result
+
+
+def _to_numpy(result: Tensor) -> np.ndarray:
+    return result.resolve_conj().resolve_neg().numpy()
+
+
+def _layout(tensor: Tensor) -> str:
     return "a quantized one" if tensor.is_quantized else "a nested one" if tensor.is_nested else str(tensor.layout)
 
 
@@ -63,7 +70,7 @@ class _Memory:
         self.__array_interface__ = {**array.__array_interface__, "data": (pointer, False)}
 
 
-def _share(name: str, array: np.ndarray) -> torch.Tensor:
+def _share(name: str, array: np.ndarray) -> Tensor:
     array = np.asarray(array)
     if array.flags.behaved:  # aligned and writable: nearly always torch takes it as it is
         try:
