@@ -154,6 +154,8 @@ def _plan(shapes, dtype, method, devices, threads):
         return _in_working_dtype, method
     if math.prod(kernel) == 1:
         return _scaled, None
+    if image == kernel:
+        return _dot_product, None
     way, parameter = cheapest_way(image, kernel, dtype, method, (devices[0], threads))
     return _WAYS[way], parameter
 
@@ -167,6 +169,10 @@ def _in_working_dtype(x, k, method):
 
 def _scaled(x, k, _):
     return torch.mul(x, k, out=empty(x.shape, x) if x.nbytes >= 2**24 else None)
+
+
+def _dot_product(x, k, _):
+    return torch.dot(x.view(-1), k.view(-1)).view(1, 1)
 
 
 _quietly = np.errstate(all="ignore")  # an overflow or NaN in the image is the caller's own
