@@ -60,7 +60,7 @@ def _direct_costs(image, kernel, dtype, threads):
     rows = min(R, max(1, cached // C))
     bands = math.ceil(R / rows)
     costs = {("shifted_sums", rows): h * w * (2.5 * _CALL * bands + step * _SHIFT * R * C)}
-    few = R * C < h * w
+    few = h * w > R * C
     copied = h * w * (R * C if few else R * W)
     if copied <= min(_SERIAL, room - 2 * R * W):
         costs["window_products", few] = 5 * _SMALL_CALL + size * _WINDOW * copied
