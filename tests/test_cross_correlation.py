@@ -262,6 +262,51 @@ def test_windows_of_zeros_stay_zero_in_a_transform():
     assert torch.all(cross_corr_2d(X, tensor((15, 15), torch.float32), method="fft")[20:56, 20:56] == 0)
 
 
+def watched(monkeypatch, X, K, tile):
+    """How many groups of tiles a transform made and looked at again, and how many tiles were summed directly."""
+    expected = cross_corr_2d(X, K, method="direct")
+    calls, times, values = [], module._times, module._values
+    monkeypatch.setattr(module, "_times", lambda tiles, *rest: calls.append(tiles.dtype) or times(tiles, *rest))
+    monkeypatch.setattr(module, "_values", lambda x, k, method: calls.append(method) or values(x, k, method))
+    torch.testing.assert_close(module._tile_spectra(X, K, tile), expected)
+    return sum(call == torch.float64 for call in calls), calls.count(torch.float32), calls.count("direct")
+
+
+ONES, DIFFERENCE = torch.ones(3, 3, dtype=torch.float64), torch.tensor([[1.0, -1.0]])
+
+
+def constant(shape, bright=1.0, dtype=torch.float64):
+    X = torch.ones(shape, dtype=dtype)
+    X[shape[0] // 2, shape[1] // 2] = bright
+    return X
+
+
+@pytest.mark.parametrize(
+    ("X", "K", "counts"),
+    [
+        # double: windows of 9 against a 48th of the norms' product, then against a quarter of the largest sum
+        (constant((142, 143)), ONES, (1, 1, 0)),
+        (constant((145, 146)), ONES, (1, 1, 1)),
+        (constant((20, 21), 27), ONES, (1, 1, 0)),
+        (constant((20, 21), 29), ONES, (1, 1, 1)),
+        # single: sums of 0 are looked at again, and windows of 2 compared with the norms' product times 2^-16
+        (constant((20, 21), 92_000, torch.float32), DIFFERENCE, (1, 1, 0)),
+        (constant((20, 21), 93_500, torch.float32), DIFFERENCE, (1, 1, 1)),
+        # single: sums of 2^-20, or half of it, against the norms' product, 2^12.5, times 2^-33
+        (torch.full((32, 32), 128.0), torch.tensor([[1, -1, 2.0**-27]]), (1, 0, 0)),
+        (torch.full((32, 32), 128.0), torch.tensor([[1, -1, 2.0**-28]]), (1, 1, 0)),
+    ],
+)
+def test_a_tile_is_trusted_just_to_the_bound(monkeypatch, X, K, counts):
+    assert watched(monkeypatch, X, K.to(X.dtype), (256, 256)) == counts
+
+
+@pytest.mark.parametrize(("tile", "groups"), [((400, 250), 2), ((163, 409), 2), ((512, 512), 3)])
+def test_as_many_tiles_are_transformed_together_as_stay_in_cache(monkeypatch, tile, groups):
+    X = tensor((tile[0], 2 * tile[1] + 5), torch.float32)
+    assert watched(monkeypatch, X, torch.ones(3, 3), tile)[0] == groups
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("kernel", [(1, 1), (3, 2), (15, 13), (40, 37)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
