@@ -777,6 +777,17 @@ def test_a_transposed_product_is_refused(k):
     assert fault_of(report).startswith(f"{'ab'[k]}: at ")
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_backward_that_is_nan_one_rounding_further_is_refused_all_the_same(seed):
+    sine = elementwise(np.sin, lambda x: np.sqrt(1 - x**2))
+    assert "backward gives" in fault_of(check_gradients(*sine, [np.ones(1)], seed=seed))
+
+
+def test_a_right_backward_may_be_nan_one_rounding_further():
+    offset = elementwise(lambda x: 1e6 + x, lambda x: np.where(x == 1, 1, np.nan))
+    check_gradients(*offset, [np.ones(3)]).raise_if_failed()
+
+
 def test_a_softmax_without_its_coupling_is_refused():
     x = np.random.default_rng(9).normal(size=(3, 5))
     assert fault_of(check_gradients(softmax, lambda dout, y: dout * y * (1 - y), [x])).startswith("x: at ")
@@ -894,8 +905,9 @@ def test_errors_are_ordered_to_two_digits_of_their_logarithm():
 
 def test_a_relative_error_is_of_the_sum_of_both_sizes():
     a, n = np.array([3.0, 0.0, np.inf, 1.0]), np.array([-1.0, 0.0, 1.0, np.nan])
-    with np.errstate(invalid="ignore"):
-        np.testing.assert_array_equal(gradient_check._relative(np.abs(a - n), a, n), [1, 0, np.inf, np.inf])
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(gradient_check._relative(a, n), [1, 0, np.inf, np.inf])
+        np.testing.assert_array_equal(gradient_check._relative(a, n, 2.0), [0.5, 0, np.inf, np.inf])
 
 
 @pytest.mark.parametrize(
