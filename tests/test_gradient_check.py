@@ -820,7 +820,7 @@ def test_a_forward_in_single_precision_is_named():
 # ---- how a verdict is reached ------------------------------------------------------------------------------
 
 
-def judged(analytic, plain, searched, *, noise=0.0, rounding=0.0):
+def judged(analytic, plain, searched, *, noise=0.0, rounding=0.0, tolerance=1e-7):
     """The verdict on gradients, their central differences at one step, and what a search finds; and its course."""
     analytic, plain, course = np.array(analytic), np.array(plain), SimpleNamespace(steps=[], searched=[])
 
@@ -836,12 +836,12 @@ def judged(analytic, plain, searched, *, noise=0.0, rounding=0.0):
     slopes.noise = lambda *_: np.full(len(plain), noise)
     slopes.has_kink = lambda i: False
     with np.errstate(all="ignore"):  # as check_gradients sets it
-        found, numerical = gradient_check._judge("x", slopes, analytic, np.full(len(plain), rounding), 1e-7)
+        found, numerical = gradient_check._judge("x", slopes, analytic, np.full(len(plain), rounding), tolerance)
     return found, numerical, course
 
 
 def test_what_a_plain_difference_settles_is_not_searched():
-    found, numerical, course = judged([1.0, 3.0], [1.0, 3.0 + 5e-7], None, noise=0.9e-6)
+    found, numerical, course = judged([1.0, 3.0], [1.0, 3.0 + 5e-7], None, noise=0.95e-6)
     assert not found.fault
     assert numerical.tolist() == [1.0, 3.0 + 5e-7]
     assert course.steps == [2e-5, 2e-5]
@@ -850,7 +850,7 @@ def test_what_a_plain_difference_settles_is_not_searched():
 
 @pytest.mark.parametrize(
     ("plain", "noise"),
-    [(1 + 2.1e-7, 0.0), (1.0, 1.1e-6)],  # it disagrees, or its rounding is over ten times the tolerance
+    [(1 + 2.1e-7, 0.0), (1.0, 1.05e-6)],  # it disagrees, or its rounding is over ten times the tolerance
 )
 def test_what_a_plain_difference_leaves_open_is_searched(plain, noise):
     found, numerical, course = judged([1.0, 0.0], [plain, 0.0], [(1.0, 0.0, 0.0)], noise=noise)
@@ -872,12 +872,35 @@ def test_what_a_plain_difference_leaves_open_is_searched(plain, noise):
 )
 @pytest.mark.parametrize(("share", "passes"), [(0.9, True), (1.1, False)])
 def test_a_difference_is_excused_as_far_as_rounding_explains_it(measured, excused, share, passes):
-    error, least, rounding = 2 * np.array(measured)
-    off = 2 * (share * excused + 1e-7)  # the tolerance is of the sum of both
-    analytic = 2 + off if passes else 2 + off + 4e-7
-    found, _, _ = judged([analytic], [2.0], [(2.0, error, least)], rounding=rounding)
+    slope = 0.02
+    error, least, rounding = slope * np.array(measured)
+    off = slope * (share * excused + 1e-7)  # the tolerance is of the sum of both
+    analytic = slope + off + (0 if passes else slope * 2e-7)
+    found, _, _ = judged([analytic], [slope], [(slope, error, least)], rounding=rounding)
     assert (not found.fault) is passes
     assert found.index == (0,)
+
+
+def test_what_is_just_within_the_tolerance_is_right():
+    found, _, course = judged([5.0], [3.0], None, noise=7.5, tolerance=0.25)  # 2 of 8, and ten times 0.25 of 3
+    assert not found.fault
+    assert course.searched == []
+    assert not judged([5.0], [3.0], [(3.0, 0.0, 0.0)], noise=8.0, tolerance=0.25)[0].fault
+
+
+def test_where_wide_steps_leave_the_domain_a_finer_search_decides():
+    searched = [(2.0, 1e-9, 1e-9), (2.0, 1e-9, 1e-9)]
+    assert not judged([2.0, 2.0], [np.nan, np.inf], searched)[0].fault
+    assert judged([2.0, 2.1], [np.nan, np.inf], searched)[0].fault
+
+
+def test_an_agreement_tells_the_largest_error_that_passed():
+    found, _, _ = judged([1.0, 1 + 1e-7, 1 + 2e-8], [1.0, 1.0, 1.0], None)
+    assert (found.index, found.error) == ((1,), pytest.approx(5e-8))
+
+
+def test_a_search_leaves_no_error_where_rounding_explains_more_than_there_is():
+    assert judged([2.0 + 1e-6], [2.0], [(2.0, 1e-5, 1e-5)])[0].error == 0
 
 
 def test_the_worst_element_is_judged_first_and_ends_the_search():
@@ -891,6 +914,18 @@ def test_the_worst_element_is_judged_first_and_ends_the_search():
 def test_an_element_that_only_the_search_finds_wrong_counts_as_one():
     found, _, _ = judged([1.0, 1.0], [1.0, 1.0], [(1.0, 0.0, 0.0), (2.0, 0.0, 0.0)], noise=1.0)
     assert found.fault.endswith("; wrong in 1 of 2")
+
+
+def test_what_is_not_settled_is_searched_though_a_worse_element_is_settled():
+    found, _, course = judged([1 + 1e-7, 1e-9], [1.0, 1e-9], [None, (1.0, 0.0, 0.0)], noise=1e-7)
+    assert course.searched == [1]
+    assert found.index == (1,)
+
+
+def test_what_a_millionth_of_the_largest_slope_excuses_is_not_counted_as_wrong():
+    analytic = [1e6, 5.0, 5.1, 9.0]  # the 5 is off by the 1 that is excused and 1 of 8, which is the tolerance
+    found, _, _ = judged(analytic, [1e6, 3.0, 3.0, 3.0], [(3.0, 0.0, 0.0)] * 4, tolerance=0.125)
+    assert found.fault.endswith("; wrong in 2 of 4")
 
 
 def test_where_every_slope_is_zero_forward_ignores_the_input():
@@ -914,9 +949,15 @@ def test_a_relative_error_is_of_the_sum_of_both_sizes():
     ("a", "n", "said"),
     [
         (1.5, 1.0, "backward gives 1.5, central differences give 1, a relative error of 0.2"),
+        (1.23456789, 1.0, "backward gives 1.23457, central differences give 1, a relative error of 0.1"),
         (1.00001, 1.0, "backward gives 1.00001, central differences give 1, a relative error of 5e-06"),
         (1.0000001, 1.0, "backward gives 1.0000001, central differences give 1, a relative error of 5e-08"),
         (1 + 2e-15, 1.0, "backward gives 1.000000000000002, central differences give 1, a relative error of 1e-15"),
+        (
+            0.7 + 2e-16,
+            0.7,
+            "backward gives 0.7000000000000002, central differences give 0.7, a relative error of 1.6e-16",
+        ),
         (
             1 + EPSILON,
             1.0,
@@ -937,6 +978,7 @@ def test_both_values_are_given_to_the_digit_that_tells_them_apart(a, n, said):
         (0.1, 1.04, 0.0, False),
         (0.1, 1.06, 0.07, True),
         (0.1, 1.06, 0.05, False),
+        (0.1, 1.5, 0.5, True),
     ],
 )
 def test_single_precision_or_rounding_is_suspected_behind_a_small_error(base, analytic, known, doubted):
@@ -1244,6 +1286,16 @@ def test_state_is_put_back_when_forward_raises():
 # ---- autograd ----------------------------------------------------------------------------------------------
 
 
+def test_forward_may_record_what_backward_differentiates():
+    x = torch.arange(1.0, 4.0, dtype=torch.float64, requires_grad=True)
+    report = check_gradients(
+        lambda x: ((out := x**2), (out, x)),
+        lambda dout, cache: torch.autograd.grad(*cache, dout, retain_graph=True),
+        [x],
+    )
+    report.raise_if_failed()
+
+
 def test_cross_correlation_passes_through_autograd():
     rng = np.random.default_rng(12)
     inputs = [torch.from_numpy(rng.normal(size=(6, 7))), torch.from_numpy(rng.normal(size=(2, 3)))]
@@ -1280,6 +1332,7 @@ def test_an_input_that_autograd_does_not_reach_is_named():
     x = torch.arange(1.0, 4.0, dtype=torch.float64)
     fault = fault_of(check_autograd(lambda x, y: x**2 * y.detach(), [x, x]))
     assert fault == "y: its gradient is missing (None)"
+    assert fault_of(check_autograd(lambda x: x.detach() ** 2, [x])) == "x: its gradient is missing (None)"
 
 
 @pytest.mark.parametrize("inputs", [torch.ones(3), [np.ones(3)], None])
