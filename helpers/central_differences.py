@@ -88,7 +88,7 @@ class Slopes:
         slope, error, noise = self._table(i, 0.2357 * self.largest[i], 1e-9 * self.smallest[i])
         for growth in (2.0**10, 2.0**20, 2.0**30):
             if error <= 1e-8 * abs(slope):
-                break
+                return slope, error, noise
             start = growth * 0.2357 * self.largest[i]
             finer, less, _ = self._table(i, start, 2.0**-14 * start)
             less = max(less, abs(finer - slope))
