@@ -2,7 +2,9 @@
 
 import ast
 import asyncio
+import contextlib
 import io
+import itertools
 import json
 import os
 import re
@@ -16,16 +18,19 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from tools import assignment, submission
+from tools import assignment, interruption, submission
 from tools.execute import execute, run_until_done_or_interrupted
 from tools.files import write_atomically
 from tools.page import html_page
 
 ROOT = Path(__file__).resolve().parent.parent
+TOOLS = ("tools.execute", "tools.submission", "tools.assignment")
 NOTEBOOK = nbformat.read(ROOT / "coursework1.ipynb", as_version=4)
 FIGURE = """import matplotlib.pyplot as plt
 from helpers.notebook import show
@@ -118,16 +123,105 @@ def test_a_signal_in_the_middle_leaves_every_file_as_it_was(tmp_path, number, op
     assert ends(kernel)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_cancels_while_the_kernel_starts(number):
-    class Starting(NotebookClient):
-        async def async_start_new_kernel(self, **kwargs):
-            os.kill(os.getpid(), number)
-            await asyncio.sleep(5)
-            pytest.fail("it went on")
+@pytest.mark.parametrize("number", interruption.SIGNALS)
+@pytest.mark.parametrize("step", ["async_start_new_kernel", "async_start_new_kernel_client"])
+def test_a_signal_while_the_kernel_starts_cancels_and_leaves_no_kernel(number, step):
+    kernels = []
 
+    async def interrupted(client, **kwargs):
+        kernels.extend([client.km.provisioner.process] if client.km.has_kernel else [])
+        os.kill(os.getpid(), number)
+        await asyncio.sleep(5)
+        pytest.fail("it went on")
+
+    manager = AsyncKernelManager(kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
+    client = type("Starting", (NotebookClient,), {step: interrupted})(notebook_of("1"), km=manager)
     with pytest.raises(asyncio.CancelledError):
-        asyncio.run(run_until_done_or_interrupted(Starting(notebook_of("1"))))
+        asyncio.run(run_until_done_or_interrupted(client))
+    assert [kernel.wait(timeout=10) for kernel in kernels] == [-signal.SIGKILL] * (step[-6:] == "client")
+    assert not os.path.exists(manager.connection_file)
+
+
+def test_a_second_signal_while_the_kernel_stops_prints_no_traceback(tmp_path):
+    to_tool = f"os.kill(os.getppid(), {signal.SIGTERM:d})"
+    cell = f"import os, time\ntry:\n    {to_tool}\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    {to_tool}"
+    nbformat.write(notebook_of(cell), tmp_path / "small.ipynb")
+    run = run_tool("tools.execute", "small.ipynb", cwd=tmp_path)
+    assert run.returncode == 1
+    assert run.stderr.endswith("nothing was written.\n")
+    assert run.stderr.count("\n") == 1
+
+
+def test_executing_gives_the_handlers_of_signals_back(monkeypatch):
+    async def nothing(client):
+        for number in interruption.SIGNALS:
+            asyncio.get_running_loop().add_signal_handler(number, print)
+
+    monkeypatch.setattr("tools.execute.run_until_done_or_interrupted", nothing)
+    before = [signal.signal(number, interruption.leave) for number in interruption.SIGNALS]
+    try:
+        execute(NOTEBOOK, ROOT)
+        assert [signal.getsignal(number) for number in interruption.SIGNALS] == [interruption.leave] * 2
+    finally:
+        for number, handler in zip(interruption.SIGNALS, before, strict=True):
+            signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_ctrl_c_during_the_imports_prints_no_traceback(tmp_path, tool):
+    (tmp_path / "nbformat.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n1 / 0")
+    run = run_tool(tool, cwd=tmp_path)
+    assert (run.returncode, run.stderr) == (-signal.SIGINT, "")
+
+
+@pytest.mark.parametrize("number", interruption.SIGNALS)
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_signal_before_the_execution_leaves_one_line_and_no_files(tmp_path, tool, number):
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_notebook.py").write_text("def test_shape():\n    pass\n")
+    (tmp_path / "build").mkdir()
+    os.mkfifo(tmp_path / "coursework1.ipynb")
+    process = start_tool(tool, cwd=tmp_path)
+    handle = open_for_its_reader(tmp_path / "coursework1.ipynb", process)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=120)
+    os.close(handle)
+    assert (process.returncode, said.count("\n")) == (1, 1)
+    assert said.startswith("Interrupted")
+    assert os.listdir(tmp_path / "build") == []
+
+
+def open_for_its_reader(pipe: Path, reader: subprocess.Popen) -> int:
+    """A pipe's other end, once a process reads it: the process then waits for a word."""
+    while reader.poll() is None:
+        with contextlib.suppress(OSError):
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        time.sleep(0.05)
+    return pytest.fail(reader.stderr.read())
+
+
+@pytest.mark.parametrize("number", interruption.SIGNALS)
+def test_a_signal_ends_the_tests_of_the_shape_too(tmp_path, number):
+    (tmp_path / "tests").mkdir()
+    shape = f"import os, time\nopen('pid', 'w').write(str(os.getpid()))\nos.kill(os.getppid(), {number:d})\n"
+    (tmp_path / "tests" / "test_notebook.py").write_text(f"{shape}time.sleep(60)\n")
+    run = run_tool("tools.submission", cwd=tmp_path)
+    assert (run.returncode, run.stderr.count("\n")) == (1, 1)
+    assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
+
+
+def test_a_second_signal_does_not_disturb_the_clearing_away():
+    code = """import os, signal
+from tools.interruption import clearing_away
+with clearing_away():
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+        print("cleared away")"""
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (1, "cleared away\n")
 
 
 def start_tool(*arguments: str, cwd: Path) -> subprocess.Popen:
@@ -189,6 +283,42 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file"]
+
+
+def interrupted(line: int, function, *arguments) -> bool:
+    """Call a function and interrupt it before the given one of the lines that it runs; whether it runs as many."""
+    lines = itertools.count(1)
+
+    def trace(frame, event, argument):
+        if frame.f_code is not function.__code__:
+            return None
+        if event == "line" and next(lines) == line:
+            raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        function(*arguments)
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file")  # interrupted where it would be closed
+def test_a_write_interrupted_at_any_line_leaves_one_whole_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    for line in itertools.count(1):
+        goes_on = interrupted(line, write_atomically, path, b"new")
+        assert path.read_bytes() in {b"new", b"old"}
+        assert os.listdir(tmp_path) == ["file"]
+        if not goes_on:
+            break
+    assert line > 5
+    assert path.read_bytes() == b"new"
 
 
 def test_two_runs_write_the_same_copy_and_page(tmp_path):
@@ -399,3 +529,17 @@ def test_its_checks_pass_with_the_worked_operations(blank, tmp_path):
         (solved / "helpers" / path.name).write_bytes(path.read_bytes())
     ran = execute(nbformat.read(solved / "coursework1.ipynb", as_version=4), solved)
     assert all(cell.outputs for cell in ran.cells if "-check-" in cell.id)
+
+
+def test_an_interruption_at_any_line_leaves_the_earlier_folder_or_the_new_one(tmp_path):
+    target, new, before = (tmp_path / name for name in ("target", "new", "before"))
+    for line in itertools.count(1):
+        for folder in (target, new):
+            folder.mkdir(exist_ok=True)
+        (target / "old").touch()
+        goes_on = interrupted(line, assignment.replace_folder, target, new, before)
+        assert target.is_dir()
+        assert (target / "old").exists() == goes_on
+        if not goes_on:
+            break
+    assert line > 3

@@ -3,6 +3,11 @@
 nbgrader clears the written answers, locks the checks and removes the outputs; the operations become stubs.
 """
 
+from tools import interruption
+
+if __name__ == "__main__":
+    interruption.end_at_once()
+
 import ast
 import hashlib
 import json
@@ -64,10 +69,20 @@ def main() -> None:
     target.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as made:
         write_assignment(Path(), Path(made, "assignment"))
-        if target.exists():
-            target.rename(Path(made, "before"))
-        Path(made, "assignment").rename(target)
+        replace_folder(target, Path(made, "assignment"), before=Path(made, "before"))
     print(f"Written: {target}")
+
+
+def replace_folder(target: Path, new: Path, before: Path) -> None:
+    """Put a new folder in a target's place; when that does not come to its end, the old one is back."""
+    try:
+        if target.exists():
+            target.rename(before)
+        new.rename(target)
+    except BaseException:
+        if before.exists() and not target.exists():
+            before.rename(target)
+        raise
 
 
 def write_assignment(source: Path, target: Path) -> None:
@@ -165,4 +180,5 @@ def head(function: ast.FunctionDef, lines: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    with interruption.clearing_away():
+        main()

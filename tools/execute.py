@@ -3,8 +3,14 @@
 python -m tools.execute [--in-place] [NOTEBOOK]
 """
 
+from tools import interruption
+
+if __name__ == "__main__":
+    interruption.end_at_once()
+
 import argparse
 import asyncio
+import atexit
 import contextlib
 import re
 import signal
@@ -79,7 +85,12 @@ def execute(notebook, folder: Path, report: Callable[[str], None] = lambda line:
         extra_arguments=["--log-level=CRITICAL"],
         resources={"metadata": {"path": str(folder)}},
     )
-    asyncio.run(run_until_done_or_interrupted(client))
+    handlers = {number: signal.getsignal(number) for number in interruption.SIGNALS}
+    try:
+        asyncio.run(run_until_done_or_interrupted(client))
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     notebook.metadata.language_info.pop("version", None)
     notebook.metadata.kernelspec = dict(KERNELSPEC)
     return notebook
@@ -87,16 +98,22 @@ def execute(notebook, folder: Path, report: Callable[[str], None] = lambda line:
 
 async def run_until_done_or_interrupted(client: NotebookClient) -> None:
     """Execute; a signal cancels, at any time (nbclient's own handlers leave a kernel half-way that just starts)."""
-    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    task, loop, kernel = asyncio.current_task(), asyncio.get_running_loop(), client.km
 
     def keep_handlers(*_):
         raise RuntimeError("the signals are taken")  # nbclient then leaves them alone
 
     with contextlib.suppress(NotImplementedError):  # Windows
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in interruption.SIGNALS:
             loop.add_signal_handler(number, task.cancel)
         loop.add_signal_handler = keep_handlers
-    await client.async_execute(cleanup_kc=True)
+    try:
+        await client.async_execute(cleanup_kc=True)
+    finally:  # a cancelled start or end leaves a kernel to nbclient's own clearing at exit, which prints tracebacks
+        atexit.unregister(client._cleanup_kernel)
+        if await kernel.is_alive():
+            await kernel.provisioner.kill()
+        await kernel.cleanup_resources()
 
 
 def headings_of_code_cells(notebook) -> dict[int, str]:
@@ -127,4 +144,5 @@ def print_now(*words, **how) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with interruption.clearing_away():
+        main()

@@ -3,6 +3,11 @@
 Refuses when a test of the notebook's shape fails, or when its outputs are not what it computes now.
 """
 
+from tools import interruption
+
+if __name__ == "__main__":
+    interruption.end_at_once()
+
 import base64
 import io
 import re
@@ -87,4 +92,5 @@ def archive(page: str) -> bytes:
 
 
 if __name__ == "__main__":
-    main()
+    with interruption.clearing_away():
+        main()

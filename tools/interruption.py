@@ -1,0 +1,32 @@
+"""What Ctrl-C and a termination do to a tool: it ends with a line, not a traceback, and leaves nothing behind."""
+
+import contextlib
+import signal
+import sys
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def end_at_once() -> None:
+    """Let Ctrl-C kill, for the seconds of imports: they leave nothing behind, and can lose an exception."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def clearing_away():
+    """Let both raise SystemExit in the block, so that what it made for a time goes; afterwards they kill."""
+    handle(leave)
+    try:
+        yield
+    finally:
+        handle(signal.SIG_DFL)
+
+
+def leave(number, frame) -> None:
+    handle(signal.SIG_IGN)  # make passes on a signal that it got, so that a second one follows at once
+    sys.exit("Interrupted; every file is as it was, or complete.")
+
+
+def handle(handler) -> None:
+    for number in SIGNALS:
+        signal.signal(number, handler)
