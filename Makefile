@@ -56,8 +56,8 @@ assignment: $(VENV)/.dev ## Write the blank coursework to build/assignment/
 binder-check: .venv-binder/.made ## Show that Binder's builder reads environment.yml and picks its Python
 	@.venv-binder/bin/python -m repo2docker --no-build . 2>&1 | grep "conda environment for $$(grep -o 'python=.*' environment.yml)"
 
-clean: ## Remove build/ (remove $(VENV) by hand to install anew)
-	rm -rf build
+clean: ## Remove build/ and what killed writes left (remove $(VENV) by hand to install anew)
+	rm -rf build .*.part data/.*.part
 
 # Stamps are touched last, so that an installation that was interrupted is taken up again.
 $(VENV)/.made:

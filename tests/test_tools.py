@@ -321,6 +321,14 @@ def test_a_write_interrupted_at_any_line_leaves_one_whole_file(tmp_path):
     assert path.read_bytes() == b"new"
 
 
+def test_make_clean_removes_what_a_killed_write_left_and_no_more(tmp_path):
+    for name in ("Makefile", "a.part", ".coursework1.ipynb.1.part", "data/digits.npz", "data/.digits.npz.1.part"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((ROOT / "Makefile").read_bytes())
+    subprocess.run(["make", "clean"], cwd=tmp_path, capture_output=True, check=True)
+    assert set(files_in(tmp_path)) == {"Makefile", "a.part", "data/digits.npz"}
+
+
 def test_two_runs_write_the_same_copy_and_page(tmp_path):
     nbformat.write(notebook_of("print(1)", FIGURE.format(1)), tmp_path / "small.ipynb")
     written = []
