@@ -34,7 +34,7 @@ def verified(name: str) -> Path:
     path = FOLDER / name
     if not path.is_file():
         raise FileNotFoundError(f"data file {path} is missing; restore it from the coursework's copy")
-    lines = (FOLDER / "SHA256SUMS").read_text(encoding="ascii").splitlines()
+    lines = (FOLDER / "SHA256SUMS").read_text(encoding="ascii", errors="replace").splitlines()
     expected = {entry: digest for digest, entry in (line.split(maxsplit=1) for line in lines)}.get(name)
     if expected is None:
         raise ValueError(f"data file {name} is not listed in {FOLDER / 'SHA256SUMS'}")

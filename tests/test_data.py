@@ -80,6 +80,16 @@ def test_an_altered_file_is_refused_with_its_expected_checksum(copied, name, whe
 
 
 @pytest.mark.parametrize("name", LISTED)
+def test_a_checksum_that_is_no_text_any_more_refuses_its_own_file_alone(copied, name):
+    content = (copied / "SHA256SUMS").read_bytes()
+    (copied / "SHA256SUMS").write_bytes(content.replace(LISTED[name].encode(), b"\xff" * 64))
+    for other in set(LISTED) - {name}:
+        LOADERS[other]()
+    with pytest.raises(ValueError, match=rf"{re.escape(name)} was altered"):
+        LOADERS[name]()
+
+
+@pytest.mark.parametrize("name", LISTED)
 def test_nothing_is_decoded_of_an_altered_file(copied, monkeypatch, name):
     (copied / name).write_bytes(b"altered")
     for module, function in ((np, "load"), (data.matplotlib.image, "imread"), (data.json, "loads")):
