@@ -142,6 +142,18 @@ def test_a_signal_while_the_kernel_starts_cancels_and_leaves_no_kernel(number, s
     assert not os.path.exists(manager.connection_file)
 
 
+@pytest.mark.parametrize("number", interruption.SIGNALS)
+def test_a_signal_that_a_wait_loses_cancels_all_the_same(number):
+    class Losing(NotebookClient):
+        async def async_execute(self, **kwargs):
+            os.kill(os.getpid(), number)
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(5)
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(run_until_done_or_interrupted(Losing(notebook_of("1"), km=AsyncKernelManager())))
+
+
 def test_a_second_signal_while_the_kernel_stops_prints_no_traceback(tmp_path):
     to_tool = f"os.kill(os.getppid(), {signal.SIGTERM:d})"
     cell = f"import os, time\ntry:\n    {to_tool}\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    {to_tool}"

@@ -114,6 +114,8 @@ async def run_until_done_or_interrupted(client: NotebookClient) -> None:
         if await kernel.is_alive():
             await kernel.provisioner.kill()
         await kernel.cleanup_resources()
+    if task.cancelling():  # what waits for the kernel's end can lose a cancellation
+        raise asyncio.CancelledError
 
 
 def headings_of_code_cells(notebook) -> dict[int, str]:
