@@ -236,6 +236,20 @@ with clearing_away():
     assert (run.returncode, run.stdout) == (1, "cleared away\n")
 
 
+def test_an_interruption_that_a_library_swallowed_is_remembered_before_a_file_is_replaced(tmp_path):
+    (tmp_path / "file").write_bytes(b"old")
+    code = """import contextlib, os, pathlib, signal
+from tools.files import write_atomically
+from tools.interruption import clearing_away
+with clearing_away():
+    with contextlib.suppress(SystemExit):
+        os.kill(os.getpid(), signal.SIGTERM)
+    write_atomically(pathlib.Path(os.environ["FILE"]), b"new")"""
+    environment = {**os.environ, "FILE": str(tmp_path / "file")}
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, check=False)
+    assert (run.returncode, files_in(tmp_path)) == (1, {"file": b"old"})
+
+
 def start_tool(*arguments: str, cwd: Path) -> subprocess.Popen:
     pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL, "text": True}
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -5,6 +5,7 @@ import signal
 import sys
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+received = []
 
 
 def end_at_once() -> None:
@@ -24,7 +25,14 @@ def clearing_away():
 
 def leave(number, frame) -> None:
     handle(signal.SIG_IGN)  # make passes on a signal that it got, so that a second one follows at once
-    sys.exit("Interrupted; every file is as it was, or complete.")
+    received.append(number)
+    end_if_asked()
+
+
+def end_if_asked() -> None:
+    """Called before anything is replaced too: a library may have swallowed the first exit."""
+    if received:
+        sys.exit("Interrupted; every file is as it was, or complete.")
 
 
 def handle(handler) -> None:
