@@ -141,22 +141,22 @@ def _values(x: torch.Tensor, k: torch.Tensor, method: str) -> torch.Tensor:
 @lru_cache
 def _plan(shapes, dtype, method, devices, threads):
     """Check what a call asks for; return the cheapest way to it, and its parameter."""
-    image, kernel = shapes
+    (image, kernel), (device, other) = shapes, devices
     _common_dtype(dtype, dtype)
     for name, shape in (("X", image), ("K", kernel)):
         if len(shape) != 2 or not math.prod(shape):
             raise ValueError(f"{name} must be 2-D and not empty, got shape {tuple(shape)}")
     if kernel[0] > image[0] or kernel[1] > image[1]:
         raise ValueError(f"K of shape {tuple(kernel)} is larger than X of shape {tuple(image)}")
-    if devices[0] != devices[1]:
-        raise ValueError(f"X and K must be on one device, got {devices[0]} and {devices[1]}")
+    if device != other:
+        raise ValueError(f"X and K must be on one device, got {device} and {other}")
     if _WORKING[dtype] is not dtype:
         return _in_working_dtype, method
     if math.prod(kernel) == 1:
         return _scaled, None
     if image == kernel:
         return _dot_product, None
-    way, parameter = cheapest_way(image, kernel, dtype, method, (devices[0], threads))
+    way, parameter = cheapest_way(image, kernel, dtype, method, (device, threads))
     return _WAYS[way], parameter
 
 

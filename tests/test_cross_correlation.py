@@ -166,14 +166,15 @@ def test_views_of_torch_are_read_as_they_stand():
         torch.complex(tensor((7, 9)), tensor((7, 9), seed=1)),
         torch.complex(tensor((2, 3)), tensor((2, 3), seed=2)),
     )
-    expected = double_loop(Z.numpy().conj(), K.numpy().conj())
-    np.testing.assert_allclose(cross_corr_2d(Z.conj(), K.conj()), expected, rtol=1e-13)
-    negative = Z.conj().imag  # a view whose sign torch keeps as a flag
-    np.testing.assert_allclose(
-        cross_corr_2d(negative, K.real), double_loop(-Z.imag.numpy(), K.real.numpy()), atol=1e-13
-    )
-    row = tensor((1, 9)).expand(6, 9)
-    np.testing.assert_allclose(cross_corr_2d(row, K.real), double_loop(row.numpy(), K.real.numpy()), atol=1e-13)
+    row, kernel = tensor((1, 9)).expand(6, 9), K.real.contiguous()
+    flagged = torch._neg_view(tensor((6, 9))), torch._neg_view(kernel)  # as the imaginary part of a conjugate is
+    for image, taps in [
+        *((Z.conj(), K), (Z, K.conj()), (Z.conj(), K.conj())),
+        *((row, kernel), (row, K.real), (tensor((6, 9)), K.real)),
+        *((flagged[0], kernel), (tensor((6, 9)), flagged[1]), flagged),
+    ]:
+        expected = double_loop(image.resolve_conj().resolve_neg().numpy(), taps.resolve_conj().resolve_neg().numpy())
+        np.testing.assert_allclose(cross_corr_2d(image, taps), expected, atol=1e-13)
 
 
 ONE = np.ones((2, 3))
@@ -190,6 +191,9 @@ ONE = np.ones((2, 3))
         (ONE, np.ones((1, 4)), {}, ValueError, r"\(1, 4\) is larger than X of shape \(2, 3\)"),
         (ONE, ONE, {"method": "fast"}, ValueError, "method must be one of auto, direct, fft, got 'fast'"),
         (ONE, ONE, {"method": None}, ValueError, "got None"),
+        (ONE, ONE, {"method": ["fft"]}, ValueError, "got .'fft'."),
+        (torch.ones(2, 3, requires_grad=True), torch.ones(2, 4), {}, ValueError, r"\(2, 4\) is larger than X"),
+        (torch.ones(2, 3, requires_grad=True), torch.ones(3), {}, ValueError, r"K must be 2-D.*\(3,\)"),
         ([[1.0]], ONE, {}, TypeError, "X must be a NumPy array or a torch tensor, got list"),
         (ONE, torch.ones(2, 3), {}, TypeError, "one kind"),
         (ONE > 0, ONE, {}, TypeError, "X has dtype torch.bool"),
@@ -209,8 +213,28 @@ ONE = np.ones((2, 3))
     ],
 )
 def test_bad_arguments_get_an_error_that_names_them(X, K, options, error, words):
-    with pytest.raises(error, match=words):
+    with pytest.raises(error, match=words) as raised:
         cross_corr_2d(X, K, **options)
+    assert raised.value.__cause__ is None
+    assert raised.value.__context__ is None or raised.value.__suppress_context__
+
+
+def plan(image, kernel, dtype=torch.float32, devices=("cpu", "cpu")):
+    shapes = torch.Size(image), torch.Size(kernel)
+    return module._plan(shapes, dtype, "auto", tuple(map(torch.device, devices)), 1)
+
+
+def test_two_devices_are_both_named():
+    with pytest.raises(ValueError, match="must be on one device, got cpu and cuda:0"):
+        plan((5, 7), (2, 3), devices=("cpu", "cuda:0"))
+
+
+def test_one_tap_or_one_output_or_another_working_dtype_needs_no_estimate():
+    assert plan((5, 7), (1, 1)) == (module._scaled, None)
+    assert plan((5, 7), (5, 7)) == (module._dot_product, None)
+    assert plan((5, 7), (2, 3), torch.float16) == (module._in_working_dtype, "auto")
+    assert plan((1, 2), (2, 1)[::-1])[0] is module._dot_product
+    assert plan((5, 7), (5, 6))[0] is module._window_products
 
 
 def error_over_window_sums(Y, X, K):
