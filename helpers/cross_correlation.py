@@ -172,7 +172,7 @@ def _scaled(x, k, _):
 
 
 def _dot_product(x, k, _):
-    return torch.dot(x.view(-1), k.view(-1)).view(1, 1)
+    return torch.dot(x.flatten(), k.flatten()).view(1, 1)
 
 
 _quietly = np.errstate(all="ignore")  # an overflow or NaN in the image is the caller's own

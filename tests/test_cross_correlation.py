@@ -121,6 +121,52 @@ def test_every_way_to_the_values_agrees_with_torch(way, shape, turned):
     assert error.max() < 1e-14  # some dozens of roundings of 1e-16 on either side
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8", "c8", "i2", "u4"])
+def test_a_single_output_is_the_sum_of_all_products(dtype):
+    X, K = random((5, 7), dtype), random((5, 7), dtype, seed=1)
+    with np.errstate(over="ignore"):
+        expected = np.sum(X * K, dtype=dtype).reshape(1, 1)
+    Y = cross_corr_2d(X, K)
+    np.testing.assert_allclose(Y, expected, rtol=1e-5)
+    assert Y.shape == (1, 1)
+    X[2, 3] = 0 if X.dtype.kind in "iu" else np.nan
+    assert np.isnan(cross_corr_2d(X, K)[0, 0]) == (X.dtype.kind not in "iu")
+
+
+@pytest.mark.parametrize(("side", "fresh"), [(2048, 1), (2047, 0)])
+def test_a_large_multiple_lies_where_the_system_hands_out_large_pages(monkeypatch, side, fresh):
+    shapes, empty = [], module.empty
+    monkeypatch.setattr(module, "empty", lambda shape, like: shapes.append(shape) or empty(shape, like))
+    X = torch.ones(2048, side)  # 2^24 bytes, or one row less
+    assert (cross_corr_2d(X, torch.full((1, 1), 3.0)) == 3).all()
+    assert len(shapes) == fresh
+
+
+@pytest.mark.parametrize(
+    ("R", "block", "rows", "bands"),
+    [
+        (6, 1, 6, [(0, 6, None)]),
+        (6, 2, 6, [(0, 3, None)]),
+        (6, 1, 5, [(0, 5, 5), (5, 1, 5)]),
+        (6, 2, 4, [(0, 2, 2), (4, 1, 2)]),
+        (7, 2, 8, [(0, 3, 4), (5, 1, 4)]),
+        (7, 2, 4, [(0, 2, 2), (4, 1, 2), (5, 1, 2)]),
+    ],
+)
+def test_rows_are_worked_on_in_bands_with_one_buffer(monkeypatch, R, block, rows, bands):
+    seen, row_band = [], module._row_band
+
+    def watched_band(x, columns, r, shape, buffers):
+        products = buffers[0] if buffers[0] is None else buffers[0].untyped_storage().nbytes() // (8 * block * 3 * 11)
+        seen.append((r, shape[0], products))
+        return row_band(x, columns, r, shape, buffers)
+
+    monkeypatch.setattr(module, "_row_band", watched_band)
+    X, K = tensor((R + 4, 11)), tensor((5, 3), seed=1)
+    torch.testing.assert_close(module._row_products(X, K, (block, rows)), cross_corr_2d(X, K, method="fft"))
+    assert seen == bands
+
+
 def test_published_values():
     X = np.array([[0, 5, 8], [2, -1, 4], [4, 3, 7]])
     assert cross_corr_2d(X, np.array([[5, -1], [3, 1]])).tolist() == [[0, 18], [26, 7]]
