@@ -16,7 +16,6 @@ _MANY = 512  # values a channel: float32 sums of more products lose digits where
 _SMALL = 32_768  # numbers: torch sums so many in a single thread
 _COMPUTE_DTYPE = dict.fromkeys((torch.float16, torch.bfloat16, torch.float32), torch.float32)
 _COMPUTE_DTYPE[torch.float64] = torch.float64
-_SHRINK = {torch.float32: 2.0**-80, torch.float64: 2.0**-600}  # brings any difference to where it can be squared
 
 
 class Cache(NamedTuple):
@@ -81,18 +80,18 @@ def _forward(x, gamma, beta, bn_param, axes):
     mode, eps, momentum, running = _read(bn_param)
     tensors, give_back = as_tensors(x=x, gamma=gamma, beta=beta, **running)
     dtype = _check(tensors, ("gamma", "beta", *running), axes)
-    maps, scale, offset, *given = _computable(tensors)
-    averages = [given.pop(0) if name in running else torch.zeros_like(scale) for name in _AVERAGES]
-    if mode == "test" and (averages[1] < 0).any():
-        raise ValueError(f"bn_param['running_var'] must not be negative, got {averages[1].min().item()}")
+    maps, scale, offset, *given = _computable(tensors, dtype)
+    averages = {name: given.pop(0) if name in running else torch.zeros_like(scale) for name in _AVERAGES}
+    if mode == "test" and (averages["running_var"] < 0).any():
+        raise ValueError(f"bn_param['running_var'] must not be negative, got {averages['running_var'].min().item()}")
     limits, out = torch.finfo(maps.dtype), _like(maps)
-    eps = min(max(eps, limits.tiny), limits.max)
-    arrays = _channels_last(maps), _channels_last(out), scale, offset, *averages
+    eps = _number(min(max(eps, limits.tiny), limits.max), maps.dtype)
+    arrays = _channels_last(maps), _channels_last(out), scale, offset, *averages.values()
     blocks = [_normalize(block, mode, eps) for block in _blocks(*arrays)]
     out = give_back(_as(dtype, out))
     if mode == "train":
-        moved = [_average(old, new, momentum) for old, new in zip(averages, _joined(blocks), strict=True)]
-        bn_param.update(zip(_AVERAGES, [give_back(_as(dtype, average)) for average in moved], strict=True))
+        pairs = zip(averages.items(), _joined(blocks), strict=True)
+        bn_param.update({name: give_back(_as(dtype, _average(old, new, momentum))) for (name, old), new in pairs})
     return out, Cache(x, mode, tuple(block[2:] for block in blocks))
 
 
@@ -100,12 +99,9 @@ def _normalize(block, mode, eps):
     """Normalize whole channels into out; return their mean and variance, and what the backward pass needs."""
     maps, out, scale, offset, mean, var = block
     if mode == "train":
-        center, shrink, shift, var = _statistics(maps, out)
-        mean = shift if shrink is None else shift / shrink
-        mean = mean if center is None else center + mean
+        center, shrink, shift, mean, var = _statistics(maps, out)
     else:
         center, shrink, shift = mean.clone(), None, torch.zeros_like(mean)
-    eps = _number(eps, var.dtype)
     inverse_std = torch.add(var, eps if shrink is None else shrink.square().mul_(eps)).rsqrt_()
     factor = scale * inverse_std
     torch.mul(_centered(maps, center, shrink, out), factor, out=out)
@@ -114,7 +110,7 @@ def _normalize(block, mode, eps):
 
 
 def _statistics(maps, scratch):
-    """The center, shrink and shift of a cache, and the variance of (x - center) shrink; scratch is like maps.
+    """A cache's center, shrink and shift, the mean of x, the variance of (x - center) shrink; scratch is like maps.
 
     The variance is the mean square less the squared mean, but of values whose mean is at most a quarter of the
     standard deviation, so that next to nothing cancels. Where x is not such a case, its mean becomes the center, and
@@ -125,17 +121,17 @@ def _statistics(maps, scratch):
     for attempt in range(6):
         values = _centered(maps, center, shrink, scratch)
         shift, squares = _sum(values).mul_(share), _sum_of_squares(values, scratch).mul_(share)
+        mean = shift if shrink is None else shift / shrink
+        mean = mean if center is None else center + mean
         var = torch.addcmul(squares, shift, shift, value=-1)
         if torch.lerp(squares, var, 17).min().item() >= 0:  # var - 16 shift^2, or NaN where squares overflow
             break
         if attempt > 1 and shrink is None and not squares.isfinite().all():
-            shrink = torch.ones_like(squares).masked_fill_(~squares.isfinite(), _SHRINK[maps.dtype])
+            limits = torch.finfo(maps.dtype)  # a power of two that brings any difference to where it can be squared
+            shrink = torch.ones_like(squares).masked_fill_(~squares.isfinite(), limits.eps * limits.tiny**0.5)
         else:
-            mean = shift if shrink is None else shift / shrink
-            center = mean if center is None else center + mean
-    else:
-        var.clamp_(min=0)
-    return center, shrink, shift, var
+            center = mean
+    return center, shrink, shift, mean, var
 
 
 @lru_cache
@@ -164,7 +160,7 @@ def _sum(maps):
 
 def _sum_of_squares(maps, scratch):
     if _by_image(maps):
-        return torch.linalg.vector_norm(maps, 2, (1, 2)).square_().sum(0)
+        return torch.linalg.vector_norm(maps, dim=(1, 2)).square_().sum(0)
     return _sum(torch.mul(maps, maps, out=scratch))
 
 
@@ -174,13 +170,12 @@ def _by_image(maps):
 
 
 def _backward(dout, cache):
-    tensors, give_back = as_tensors(dout=dout, x=cache.x)
-    grads, x = tensors
+    (grads, x), give_back = as_tensors(dout=dout, x=cache.x)
     if grads.shape != x.shape:
         raise ValueError(f"dout must have the shape of x, {tuple(x.shape)}, got {tuple(grads.shape)}")
     if grads.dtype != x.dtype:
         raise TypeError(f"dout must have the dtype of x, {x.dtype}, got {grads.dtype}")
-    grads, maps = _computable(tensors)
+    grads, maps = _computable((grads, x), x.dtype)
     dx = _like(maps)
     blocks = zip(_blocks(*map(_channels_last, (maps, grads, dx))), cache.statistics, strict=True)
     channels = _joined([_gradients(block, statistics, cache.mode) for block, statistics in blocks])
@@ -219,7 +214,8 @@ def _blocks(*arrays):
 
 def _joined(blocks):
     """The first two arrays of every block, put together again along the channels."""
-    return blocks[0][:2] if len(blocks) == 1 else [torch.cat(parts) for parts in list(zip(*blocks, strict=True))[:2]]
+    first, *others = [block[:2] for block in blocks]
+    return [torch.cat(parts) for parts in zip(first, *others, strict=True)] if others else first
 
 
 def _like(maps):
@@ -231,11 +227,10 @@ def _channels_last(x):
     return x.permute(0, 2, 3, 1) if x.dim() == 4 else x
 
 
-def _computable(tensors):
-    """The tensors outside any graph, in the dtype to compute in."""
-    dtype = _COMPUTE_DTYPE[tensors[0].dtype]
+def _computable(tensors, dtype):
+    """The tensors, of this dtype, outside any graph and in the dtype to compute in."""
     plain = [tensor.detach() if tensor.requires_grad else tensor for tensor in tensors]
-    return plain if dtype is tensors[0].dtype else [tensor.to(dtype) for tensor in plain]
+    return plain if _COMPUTE_DTYPE[dtype] is dtype else [tensor.to(_COMPUTE_DTYPE[dtype]) for tensor in plain]
 
 
 def _as(dtype, tensor):

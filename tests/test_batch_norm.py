@@ -100,6 +100,46 @@ def test_a_distant_mean_costs_no_accuracy(dtype, mean, scale):
         assert error(actual, expected) <= bound
 
 
+@pytest.mark.parametrize("mean", [30, 1000])
+def test_the_mean_of_a_distant_channel_is_rounded_once(mean):
+    x, gamma, beta, _ = problem((5, 50, 9, 11), np.float32, mean)
+    param = {"mode": "train", "momentum": 0}
+    spatial_batchnorm_forward(x, gamma, beta, param)
+    error = abs(param["running_mean"] - x.astype(np.longdouble).mean((0, 2, 3)))
+    assert (error <= 0.55 * np.spacing(param["running_mean"])).all()
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """A function that counts how often x is gone through for its statistics."""
+
+    def count(x):
+        seen = []
+        monkeypatch.setattr(module, "_centered", lambda *arguments: seen.append(x) or centered(*arguments))
+        module._statistics(x, torch.empty_like(x))
+        return len(seen)
+
+    centered = module._centered
+    return count
+
+
+@pytest.mark.parametrize(
+    ("channel", "expected"),
+    [
+        ([1.25, -0.75], 1),  # a mean of a quarter of the standard deviation
+        ([1.255, -0.745], 2),
+        ([3e200, 1e200], 4),  # squares overflow
+        ([1.0, math.nan], 6),
+    ],
+)
+def test_x_is_gone_through_as_often_as_its_mean_requires(passes, channel, expected):
+    assert passes(torch.tensor(channel, dtype=torch.float64)[:, None]) == expected
+
+
+def test_the_mean_of_a_constant_channel_is_found_in_three_passes(passes):
+    assert passes(torch.linspace(0.1, 1.7, 50).expand(40, 50)) == 3  # the first mean of some is rounded
+
+
 def test_an_outlier_in_the_first_place_costs_no_accuracy():
     arrays = problem((3, 2, 37, 41), mean=1e3)
     arrays[0][0, :, 0, 0] += 1e5
@@ -152,6 +192,13 @@ def test_an_upstream_gradient_with_a_mean_costs_no_accuracy(mean, dtype, upstrea
     # a mean of 10 and one of 0.2 would make a sum of 1e5 products, of which dgamma leaves 2e2
     for actual, expected in zip(run(*arrays), exact(*arrays), strict=True):
         assert error(actual, expected) <= TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize(("values", "taken_out"), [(512, False), (513, True)])
+def test_the_mean_of_an_upstream_gradient_is_taken_out_where_float32_sums_are_long(values, taken_out):
+    x, gamma, beta, _ = problem((values, 40), np.float32)
+    dgamma = run(x, gamma, beta, np.full_like(x, 3))[2]
+    assert (abs(dgamma).max() < 1e-9) == taken_out  # else what rounding leaves of 0, 1e-5
 
 
 def test_a_single_value_a_channel_gives_beta_and_no_gradient():
@@ -483,13 +530,53 @@ def test_blocks_are_whole_channels_of_at_most_so_many_bytes(monkeypatch, size, b
         x = maps.permute(order).contiguous().permute(inverse)
         found = list(module._blocks(x, scale))
         assert [block.shape[-1] for block, _ in found] == [len(part) for _, part in found] == blocks
+        assert (found[0][0] is x) == (len(blocks) == 1)
     assert len(module._blocks(maps.contiguous(), scale)) == 1  # the channels interleave
+
+
+@pytest.mark.parametrize(("size", "blocks"), [(2**23, 1), (2**23 + 1, 2)])
+def test_a_block_has_8_mebibytes(size, blocks):
+    channels = blocks + 1  # into so many each of the two sizes can be divided
+    maps = torch.empty(channels, size // channels, dtype=torch.uint8).T
+    assert maps.nbytes == size
+    assert len(list(module._blocks(maps))) == blocks
+
+
+@pytest.mark.parametrize(
+    ("shape", "chosen"),
+    [
+        ((8, 4, 32, 32), False),  # 32,768 numbers
+        ((1, 3, 33, 331), True),  # one more
+        ((999, 7, 4, 4), True),
+        ((999, 7, 3, 5), False),
+        ((999, 7, 1, 15), False),
+        ((999, 7, 15, 1), False),
+        ((999, 99), False),
+    ],
+)
+def test_each_image_is_summed_by_itself_where_it_is_not_tiny_and_x_is_large(shape, chosen):
+    assert module._by_image(module._channels_last(torch.empty(shape))) == chosen
+
+
+def test_interleaved_channels_are_summed_together():
+    maps = torch.empty(40, 32, 32, 4)
+    assert not module._by_image(maps)
+    assert module._by_image(maps[..., ::2])
 
 
 def test_a_large_result_has_the_memory_order_of_x():
     maps = torch.empty(1, 3, 1700, 1700).contiguous(memory_format=torch.channels_last)
     assert maps.nbytes > 2**25
     assert module._like(maps).stride() == maps.stride()
+
+
+def test_a_large_result_is_in_numpys_memory():
+    x = torch.empty(2**25, dtype=torch.uint8)
+    tracemalloc.start()
+    result = module._like(x)
+    in_numpy, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert in_numpy >= result.nbytes == x.nbytes
 
 
 def test_a_wrong_shape_is_named_beside_the_right_one():
