@@ -1,13 +1,14 @@
 """Batch normalization of feature vectors and feature maps: forward and backward, training and test mode."""
 
 import math
+import sys
 from functools import lru_cache
 from numbers import Real
 from typing import NamedTuple
 
 import torch
 
-from helpers.interop import Array, as_tensors, empty
+from helpers.interop import Array, as_tensors, empty, shown
 
 _BLOCK = 8_388_608  # bytes of x worked on at a time, whole channels, so that passes find them in the cache
 _AVERAGES = ("running_mean", "running_var")
@@ -47,8 +48,8 @@ def spatial_batchnorm_forward(x: Array, gamma: Array, beta: Array, bn_param: dic
 
     Returns out, of x's kind, dtype, shape and memory order, outside any autograd graph, and the cache, which
     refers to x itself: whoever changes x before the backward pass gets wrong gradients.
-    Raises ValueError, naming it: mode, a shape, an empty batch, eps not positive, momentum outside [0, 1], a
-    negative running_var. TypeError: bn_param no dict, eps or momentum no numbers, mixed or other kinds or
+    Raises ValueError, naming it: mode, a shape, an empty batch, eps not positive, momentum outside [0, 1], in
+    "test" a negative running_var. TypeError: bn_param no dict, eps or momentum no numbers, mixed or other kinds or
     dtypes.
     Source: Ioffe and Szegedy (2015), Batch Normalization, algorithms 1 and 2.
     """
@@ -134,9 +135,15 @@ def _statistics(maps, scratch):
     return center, shrink, shift, mean, var
 
 
-@lru_cache
 def _number(value, dtype):
     """A number as a tensor of no dimensions, with which torch computes faster than with a Python number."""
+    if torch._C._len_torch_dispatch_stack() or torch._C._are_functorch_transforms_active():
+        return _number_once.__wrapped__(value, dtype)  # a tensor of the mode's own kind, of no use after it
+    return _number_once(value, dtype)
+
+
+@lru_cache
+def _number_once(value, dtype):
     return torch.scalar_tensor(value, dtype=dtype, device="cpu")
 
 
@@ -151,7 +158,7 @@ def _average(old, new, momentum):
     """momentum old + (1 - momentum) new; at 0 and 1 exactly, even where the other one is not finite."""
     if momentum in {0, 1}:
         return (old if momentum else new).clone()
-    return torch.lerp(new, old, _number(momentum, new.dtype))
+    return torch.add(old * _number(momentum, old.dtype), new, alpha=1 - momentum)
 
 
 def _sum(maps):
@@ -241,8 +248,8 @@ def _read(bn_param):
     if not isinstance(bn_param, dict):
         raise TypeError(f"bn_param must be a dictionary, got {type(bn_param).__name__}")
     mode, eps, momentum = bn_param.get("mode"), bn_param.get("eps", 1e-5), bn_param.get("momentum", 0.9)
-    if mode not in ("train", "test"):
-        raise ValueError(f"bn_param['mode'] must be 'train' or 'test', got {mode!r}")
+    if not isinstance(mode, str) or mode not in ("train", "test"):
+        raise ValueError(f"bn_param['mode'] must be 'train' or 'test', got {shown(mode)}")
     for name, number in (("eps", eps), ("momentum", momentum)):
         if type(number) is not float and (not isinstance(number, Real) or isinstance(number, bool)):
             raise TypeError(f"bn_param[{name!r}] must be a number, got {type(number).__name__}")
@@ -251,7 +258,7 @@ def _read(bn_param):
     if not 0 <= momentum <= 1:
         raise ValueError(f"bn_param['momentum'] must be from 0 to 1, got {momentum}")
     running = {name: bn_param[name] for name in _AVERAGES if name in bn_param}
-    return mode, float(eps), float(momentum), running
+    return mode, float(min(eps, sys.float_info.max)), float(momentum), running
 
 
 def _check(tensors, names, axes):

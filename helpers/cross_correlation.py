@@ -9,7 +9,7 @@ from torch import constant_pad_nd
 from torch.autograd import forward_ad
 
 from helpers.cost_model import cheapest_way
-from helpers.interop import Array, as_tensors, empty
+from helpers.interop import Array, as_tensors, empty, shown
 
 METHODS = ("auto", "direct", "fft")
 # The dtype that sums are held in. Unsigned words are added as signed ones: modulo 2^n the bits are the same.
@@ -44,8 +44,8 @@ def cross_corr_2d(X: Array, K: Array, *, method: str = "auto") -> Array:
     Source: Goodfellow, Bengio and Courville (2016), Deep Learning, section 9.1.
     """
     (x, k), back = as_tensors(X=X, K=K)
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+    if not isinstance(method, str) or method not in METHODS:  # an array compares element by element
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {shown(method)}")
     if x.dtype is k.dtype:
         return back(_correlate(x, k, method))
     dtype = _common_dtype(x.dtype, k.dtype)
@@ -68,6 +68,10 @@ def _common_dtype(x: torch.dtype, k: torch.dtype) -> torch.dtype:
 
 def _correlate(x: torch.Tensor, k: torch.Tensor, method: str) -> torch.Tensor:
     if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+        levels = [level.key() for level in torch._C._functorch.get_interpreter_stack() or ()]
+        if levels.count(torch._C._functorch.TransformType.Jvp) > 1:  # where torch forgets a Function's own derivative
+            windows = x.unfold(0, k.shape[0], 1).unfold(1, k.shape[1], 1)
+            return (windows * k).sum((2, 3))
         return _Transformable.apply(x, k, method)
     if torch.is_grad_enabled() and (x.requires_grad or k.requires_grad):
         return _CrossCorrelation.apply(x, k, method)
@@ -265,6 +269,7 @@ def _dot_products(x, k, rows):
         shifted = x.as_strided(size, (1, W, 1), x.storage_offset() + u * W).reshape(C, -1)
         for r in range(R):
             y[r].addmv_(shifted[:, r * w : r * w + len(taps)], taps)
+        del shifted  # before the next is made
     return y
 
 
@@ -309,10 +314,19 @@ def _tile_spectra(x, k, tile):
         if not exact.all():  # then compare with the windows' sums of |X||K|, which single precision resolves
             windows = _times(tiles.to(single).abs(), spectrum_size, tile, height, width).amin((1, 2))
             wide_enough = windows > sums.abs().amax((1, 2)) / 4 if double else True
-            exact |= (windows > noise * (1 / 48 if double else 2**-16)) & wide_enough
+            exact |= (windows > noise * (1 / 48 if double else 2**-16)) & wide_enough & windows.isfinite()
+        if not double:
+            _round(sums, noise)
         for (r, c), part, result, good in zip(group, parts, sums, exact.tolist(), strict=True):
             y[r : r + height, c : c + width] = result if good else _values(part, k, "direct")
     return y
+
+
+def _round(sums, noise):
+    """Round each tile's sums to a power of two just above the transform's error, so that integers come out exactly."""
+    grid = 6 * noise.log2().ceil().exp2()[:, None, None]  # no sum exceeds `noise`: this has 2^50 steps of the grid
+    grid = torch.complex(grid, grid) if sums.is_complex() else grid
+    sums.add_(grid).sub_(grid)
 
 
 def _spectrum(k, tile):

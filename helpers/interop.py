@@ -49,6 +49,11 @@ def empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
     return torch.from_numpy(np.empty(size, np.uint8)).view(like.dtype).view(shape)
 
 
+def shown(word: object) -> str:
+    """A word as an error shows it; of anything else the type, for an array's own text can be long, or warn."""
+    return repr(word) if isinstance(word, str) else type(word).__name__
+
+
 def _unchanged(result: Tensor) -> Tensor:
     return result
 

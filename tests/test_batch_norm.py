@@ -588,3 +588,34 @@ def test_a_negative_running_variance_is_named_with_its_value():
     param = {"mode": "test", "running_mean": np.array([-7.0, 1, 2]), "running_var": np.array([1.0, -0.5, 2])}
     with pytest.raises(ValueError, match=r"running_var.*not be negative, got -0\.5"):
         spatial_batchnorm_forward(np.ones((2, 3, 5, 7)), np.ones(3), np.zeros(3), param)
+
+
+def test_a_variance_beyond_the_dtype_is_infinite_whatever_the_momentum():
+    x = problem((8, 3), np.float32, scale=1e30)[0]
+    for momentum in (0.1, 0.5, 0.9, 1 - 1e-9):
+        param = {"mode": "train", "momentum": momentum}
+        batchnorm_forward(x, np.ones(3, "f4"), np.zeros(3, "f4"), param)
+        assert param["running_var"].tolist() == [math.inf] * 3
+
+
+def test_an_eps_beyond_any_float_is_held_within_the_range():
+    x = problem((8, 3))[0]
+    out, _ = batchnorm_forward(x, np.ones(3), np.full(3, 2.0), {"mode": "train", "eps": 10**400})
+    np.testing.assert_allclose(out, 2)
+
+
+@pytest.mark.parametrize("mode", [None, "", ["train"], np.array(["train", "test"]), torch.ones(2)])
+def test_a_mode_that_is_no_word_is_refused_by_its_type(mode):
+    with pytest.raises(ValueError, match=r"bn_param\['mode'\] must be 'train' or 'test', got (NoneType|''|\w+)$"):
+        batchnorm_forward(np.ones((4, 3)), np.ones(3), np.ones(3), {"mode": mode})
+
+
+def test_a_call_under_a_mode_of_torch_leaves_nothing_to_later_calls():
+    x, gamma, beta, _ = map(torch.from_numpy, problem((8, 3)))
+    eps = 0.03125  # of no other test
+
+    def forward(x):
+        return batchnorm_forward(x, gamma, beta, {"mode": "train", "eps": eps})[0]
+
+    within = torch.func.functionalize(forward)(x)
+    torch.testing.assert_close(forward(x), within)
