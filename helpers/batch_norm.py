@@ -158,7 +158,9 @@ def _average(old, new, momentum):
     """momentum old + (1 - momentum) new; at 0 and 1 exactly, even where the other one is not finite."""
     if momentum in {0, 1}:
         return (old if momentum else new).clone()
-    return torch.add(old * _number(momentum, old.dtype), new, alpha=1 - momentum)
+    if momentum > 0.5:
+        return torch.lerp(old, new, _number(1 - momentum, new.dtype))
+    return torch.add(momentum * old, new, alpha=1 - momentum)  # lerp would subtract one infinity from another
 
 
 def _sum(maps):
