@@ -28,15 +28,17 @@ def cross_corr_2d(X: Array, K: Array, *, method: str = "auto") -> Array:
     W-w+1), of the same kind, on the same device, in torch.result_type(X, K). Neither input is changed.
     float16 and bfloat16 are summed in float32; integers wrap as NumPy's do and are always summed
     directly; a complex K is not conjugated. Tensors that require gradients get them for X and K, to any
-    order; torch.func works too.
+    order; torch.func works too (torch's older, batched gradients do not).
 
     method "direct" adds products, "fft" multiplies the spectra of tiles, "auto" takes the cheaper. The largest
     error of an output, relative to the sum of |X||K| over its own window, stays within 4 times that of plain
     summation: float32 is transformed in float64, and a tile whose range is too great for its transform is
-    summed directly. The exception is float64 where plain summation is exact almost by chance, as on a constant
-    image: there a transform stays below 8 units of rounding (2^-53). NaN and infinity reach exactly the
-    outputs whose window holds them. Working memory: at most 8 times the size of inputs and output, not
-    counting what torch's own operations allocate inside.
+    summed directly. The exceptions are images on which plain summation is almost exact by chance, as where signs
+    alternate from pixel to pixel (here some dozen units of rounding) or, for a float64 transform, constant ones
+    (below 8 units of 2^-53), and float64 transforms of images of one row or column (below 20). NaN and infinity
+    reach exactly the outputs whose window holds them. Working memory: at most 8 times the size of inputs and
+    output in the dtype that is summed, not counting what torch's own operations allocate inside; a transform
+    that is asked for on an image of few rows or columns takes up to 24 times.
 
     Raises ValueError: not 2-D, empty, kernel larger than image, two devices, unknown method. TypeError:
     not an array, mixed kinds, bool or another dtype that is not listed here, two dtypes that torch does
