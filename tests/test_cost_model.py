@@ -407,3 +407,43 @@ def test_numpy_serves_images_in_main_memory_only():
     arguments = (64, 64), (3, 3), torch.float32, "auto"
     assert cheapest_way(*arguments, (torch.device("cpu"), 1))[0] == "window_products"
     assert cheapest_way(*arguments, (torch.device("cuda"), 1))[0] == "row_products"
+
+
+@pytest.mark.parametrize(
+    ("image", "kernel", "way", "offered"),
+    [
+        # as many outputs as taps: every tap is copied; one row of taps more: every output
+        ((5, 5), (3, 3), ("window_products", False), True),
+        ((16, 16), (15, 15), ("window_products", True), True),
+        # copies, with sums and result, that fit into eight times the inputs and output, and that do not
+        ((17, 6), (2, 5), ("window_products", False), True),
+        ((11, 6), (2, 5), ("window_products", False), True),
+        ((17, 10), (2, 9), ("small_products", None), True),
+        ((18, 10), (2, 9), ("small_products", None), False),
+        # 262,144 multiply-adds, and one more
+        ((71, 64), (8, 8), ("small_products", None), True),
+        ((49, 109), (13, 5), ("small_products", None), False),
+        # kernels of one row, and of two; windows of one kernel row at a time
+        ((5, 5), (1, 2), ("column_sums", 5), False),
+        ((5, 5), (2, 1), ("column_sums", 4), True),
+        ((21, 50), (2, 22), ("dot_products", 1), True),
+        # bands that just fill the cache: 256 rows of 1,024 numbers, 108 of 2,405
+        ((300, 1024), (1, 1), ("shifted_sums", 256), True),
+        ((300, 2405), (1, 1), ("shifted_sums", 108), True),
+    ],
+)
+def test_a_way_is_offered_just_to_its_limit(image, kernel, way, offered):
+    assert (way in estimates(image, kernel, torch.float32, "auto", 1)) == offered
+
+
+@pytest.mark.parametrize(
+    ("image", "kernel", "dtype", "tile"),
+    [(24, 24, torch.float32, 24), (32, 2, torch.float64, 32)],  # as large as the kernel; as large as is allowed
+)
+def test_a_tile_may_be_just_as_large_as_image_or_bound(image, kernel, dtype, tile):
+    assert ("tile_spectra", (tile, tile)) in estimates((image, image), (kernel, kernel), dtype, "fft", 1)
+
+
+def test_every_row_of_tiles_is_called_for():
+    one_row, two_rows = (estimates((n, 9), (2, 2), torch.float32, "fft", 1)["tile_spectra", (8, 8)] for n in (8, 9))
+    assert two_rows - one_row > 40 * 1_300  # nanoseconds: 40 operations more
