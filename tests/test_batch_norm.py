@@ -6,6 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.nn.functional import batch_norm
 
 from helpers import batch_norm as module
@@ -619,3 +620,12 @@ def test_a_call_under_a_mode_of_torch_leaves_nothing_to_later_calls():
 
     within = torch.func.functionalize(forward)(x)
     torch.testing.assert_close(forward(x), within)
+
+
+def test_a_number_is_made_once_but_never_kept_from_a_mode_of_torch():
+    number = module._number(0.28125, torch.float32)  # of no other test
+    assert module._number(0.28125, torch.float32) is number
+    with FakeTensorMode():
+        within = module._number(0.21875, torch.float32)
+    assert isinstance(within, FakeTensor)
+    assert not isinstance(module._number(0.21875, torch.float32), FakeTensor)
