@@ -55,10 +55,14 @@ def cross_corr_2d(X: Array, K: Array, *, method: str = "auto") -> Array:
     return back(_correlate(x.to(wide), k.to(wide), method).to(dtype))
 
 
+def _check_dtype(name: str, dtype: torch.dtype) -> None:
+    if dtype not in _WORKING:
+        raise TypeError(f"{name} has dtype {dtype}, which cross_corr_2d does not take; convert it first")
+
+
 def _common_dtype(x: torch.dtype, k: torch.dtype) -> torch.dtype:
-    for name, dtype in (("X", x), ("K", k)):
-        if dtype not in _WORKING:
-            raise TypeError(f"{name} has dtype {dtype}, which cross_corr_2d does not take; convert it first")
+    _check_dtype("X", x)
+    _check_dtype("K", k)
     try:
         return torch.promote_types(x, k)
     except RuntimeError:
@@ -72,8 +76,10 @@ def _correlate(x: torch.Tensor, k: torch.Tensor, method: str) -> torch.Tensor:
     if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
         levels = [level.key() for level in torch._C._functorch.get_interpreter_stack() or ()]
         if levels.count(torch._C._functorch.TransformType.Jvp) > 1:  # where torch forgets a Function's own derivative
+            _planned(x, k, method)
             windows = x.unfold(0, k.shape[0], 1).unfold(1, k.shape[1], 1)
-            return (windows * k).sum((2, 3))
+            wide = _WORKING[x.dtype]
+            return (windows.to(wide) * k.to(wide)).sum((2, 3)).to(x.dtype)
         return _Transformable.apply(x, k, method)
     if torch.is_grad_enabled() and (x.requires_grad or k.requires_grad):
         return _CrossCorrelation.apply(x, k, method)
@@ -138,17 +144,21 @@ def _values(x: torch.Tensor, k: torch.Tensor, method: str) -> torch.Tensor:
     if torch._C._is_any_autocast_enabled() and torch.is_autocast_enabled(x.device.type):
         with torch.autocast(x.device.type, enabled=False):  # it would lower the precision of matrix products
             return _values(x, k, method)
-    way, parameter = _plan((x.shape, k.shape), x.dtype, method, (x.device, k.device), torch.get_num_threads())
+    way, parameter = _planned(x, k, method)
     if not (x.is_contiguous() and k.is_contiguous()) or x.is_conj() or k.is_conj() or x.is_neg() or k.is_neg():
         x, k = (t.resolve_conj().resolve_neg().contiguous() for t in (x, k))
     return way(x, k, parameter)
+
+
+def _planned(x, k, method):
+    return _plan((x.shape, k.shape), x.dtype, method, (x.device, k.device), torch.get_num_threads())
 
 
 @lru_cache
 def _plan(shapes, dtype, method, devices, threads):
     """Check what a call asks for; return the cheapest way to it, and its parameter."""
     (image, kernel), (device, other) = shapes, devices
-    _common_dtype(dtype, dtype)
+    _check_dtype("X", dtype)
     for name, shape in (("X", image), ("K", kernel)):
         if len(shape) != 2 or not math.prod(shape):
             raise ValueError(f"{name} must be 2-D and not empty, got shape {tuple(shape)}")

@@ -466,6 +466,16 @@ def test_second_derivatives_forward_over_forward():
     for i, j in ((0, 1), (1, 0), (0, 0)):
         forward = torch.func.jacfwd(torch.func.jacfwd(cross_corr_2d, i), j)(X, K)
         torch.testing.assert_close(forward, torch.func.jacrev(torch.func.jacrev(cross_corr_2d, i), j)(X, K))
+    with pytest.raises(ValueError, match="K of shape"):
+        torch.func.jacfwd(torch.func.jacfwd(cross_corr_2d))(K, X)
+    half = torch.full((40, 60), 1.0, dtype=torch.float16), torch.full((39, 59), 1.0, dtype=torch.float16)
+    one = (torch.ones((), dtype=torch.float16),)
+
+    def slope(t):
+        return torch.func.jvp(lambda s: cross_corr_2d(half[0] * s * t, half[1]), one, one)[1]
+
+    slopes = torch.func.jvp(slope, one, one)[1]
+    assert slopes.tolist() == [[2300.0, 2300.0], [2300.0, 2300.0]]  # 39 * 59 = 2301, where halves are even
 
 
 def test_vmap_over_either_argument_and_nested():
