@@ -12,6 +12,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.nn.functional import conv2d
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import helpers.correlation_ways as ways
 import helpers.cross_correlation as module
 from helpers.cross_correlation import METHODS, cross_corr_2d
 
@@ -115,7 +116,7 @@ def test_every_way_to_the_values_agrees_with_torch(way, shape, turned):
     H, W, h, w = shape
     storage = tensor((H + 3, W), seed=1)
     X, K = storage[3:], tensor((h, w), seed=2)  # an offset into the storage
-    Y = module._turned(X, K, way) if turned else module._WAYS[way[0]](X, K, way[1])
+    Y = ways._turned(X, K, way) if turned else ways._WAYS[way[0]](X, K, way[1])
     sums = conv2d(X.abs()[None, None], K.abs()[None, None])[0, 0]
     error = (Y - conv2d(X[None, None], K[None, None])[0, 0]).abs() / sums
     assert error.max() < 1e-14  # some dozens of roundings of 1e-16 on either side
@@ -135,8 +136,8 @@ def test_a_single_output_is_the_sum_of_all_products(dtype):
 
 @pytest.mark.parametrize(("side", "fresh"), [(2048, 1), (2047, 0)])
 def test_a_large_multiple_lies_where_the_system_hands_out_large_pages(monkeypatch, side, fresh):
-    shapes, empty = [], module.empty
-    monkeypatch.setattr(module, "empty", lambda shape, like: shapes.append(shape) or empty(shape, like))
+    shapes, empty = [], ways.empty
+    monkeypatch.setattr(ways, "empty", lambda shape, like: shapes.append(shape) or empty(shape, like))
     X = torch.ones(2048, side)  # 2^24 bytes, or one row less
     assert (cross_corr_2d(X, torch.full((1, 1), 3.0)) == 3).all()
     assert len(shapes) == fresh
@@ -154,16 +155,16 @@ def test_a_large_multiple_lies_where_the_system_hands_out_large_pages(monkeypatc
     ],
 )
 def test_rows_are_worked_on_in_bands_with_one_buffer(monkeypatch, R, block, rows, bands):
-    seen, row_band = [], module._row_band
+    seen, row_band = [], ways._row_band
 
     def watched_band(x, columns, r, shape, buffers):
         products = buffers[0] if buffers[0] is None else buffers[0].untyped_storage().nbytes() // (8 * block * 3 * 11)
         seen.append((r, shape[0], products))
         return row_band(x, columns, r, shape, buffers)
 
-    monkeypatch.setattr(module, "_row_band", watched_band)
+    monkeypatch.setattr(ways, "_row_band", watched_band)
     X, K = tensor((R + 4, 11)), tensor((5, 3), seed=1)
-    torch.testing.assert_close(module._row_products(X, K, (block, rows)), cross_corr_2d(X, K, method="fft"))
+    torch.testing.assert_close(ways._row_products(X, K, (block, rows)), cross_corr_2d(X, K, method="fft"))
     assert seen == bands
 
 
@@ -268,7 +269,7 @@ def test_bad_arguments_get_an_error_that_names_them(X, K, options, error, words)
 
 def plan(image, kernel, dtype=torch.float32, devices=("cpu", "cpu")):
     shapes = torch.Size(image), torch.Size(kernel)
-    return module._plan(shapes, dtype, "auto", tuple(map(torch.device, devices)), 1)
+    return ways._plan(shapes, dtype, "auto", tuple(map(torch.device, devices)), 1)
 
 
 def test_two_devices_are_both_named():
@@ -277,11 +278,11 @@ def test_two_devices_are_both_named():
 
 
 def test_one_tap_or_one_output_or_another_working_dtype_needs_no_estimate():
-    assert plan((5, 7), (1, 1)) == (module._scaled, None)
-    assert plan((5, 7), (5, 7)) == (module._dot_product, None)
-    assert plan((5, 7), (2, 3), torch.float16) == (module._in_working_dtype, "auto")
-    assert plan((1, 2), (2, 1)[::-1])[0] is module._dot_product
-    assert plan((5, 7), (5, 6))[0] is module._window_products
+    assert plan((5, 7), (1, 1)) == (ways._scaled, None)
+    assert plan((5, 7), (5, 7)) == (ways._dot_product, None)
+    assert plan((5, 7), (2, 3), torch.float16) == (ways._in_working_dtype, "auto")
+    assert plan((1, 2), (2, 1)[::-1])[0] is ways._dot_product
+    assert plan((5, 7), (5, 6))[0] is ways._window_products
 
 
 def error_over_window_sums(Y, X, K):
@@ -352,10 +353,10 @@ def test_windows_of_zeros_stay_zero_in_a_transform():
 def watched(monkeypatch, X, K, tile):
     """How many groups of tiles a transform made and looked at again, and how many tiles were summed directly."""
     expected = cross_corr_2d(X, K, method="direct")
-    calls, times, values = [], module._times, module._values
-    monkeypatch.setattr(module, "_times", lambda tiles, *rest: calls.append(tiles.dtype) or times(tiles, *rest))
-    monkeypatch.setattr(module, "_values", lambda x, k, method: calls.append(method) or values(x, k, method))
-    torch.testing.assert_close(module._tile_spectra(X, K, tile), expected)
+    calls, times, values = [], ways._times, ways.values
+    monkeypatch.setattr(ways, "_times", lambda tiles, *rest: calls.append(tiles.dtype) or times(tiles, *rest))
+    monkeypatch.setattr(ways, "values", lambda x, k, method: calls.append(method) or values(x, k, method))
+    torch.testing.assert_close(ways._tile_spectra(X, K, tile), expected)
     return sum(call == torch.float64 for call in calls), calls.count(torch.float32), calls.count("direct")
 
 
@@ -432,8 +433,8 @@ def test_only_the_gradients_asked_for_are_computed(monkeypatch):
     X, K = tensor((5, 7)), tensor((2, 3)).requires_grad_()
     Y = cross_corr_2d(X, K)
     shapes = []
-    values = module._values
-    monkeypatch.setattr(module, "_values", lambda x, k, method: shapes.append(k.shape) or values(x, k, method))
+    values = module.values
+    monkeypatch.setattr(module, "values", lambda x, k, method: shapes.append(k.shape) or values(x, k, method))
     Y.sum().backward()
     assert shapes == [(4, 5)]  # the upstream gradient as kernel; nothing for X
 
@@ -536,7 +537,7 @@ def test_blocks_of_two_rows_keep_nan_and_infinity_to_their_windows(rows):
     X, K = tensor((41, 30)), tensor((4, 5), seed=1)
     X[20, 10], X[5, 5], X[40, 29] = torch.nan, torch.inf, -torch.inf
     expected = conv2d(X[None, None], K[None, None])[0, 0]
-    torch.testing.assert_close(module._row_products(X, K, (2, rows)), expected, equal_nan=True)
+    torch.testing.assert_close(ways._row_products(X, K, (2, rows)), expected, equal_nan=True)
 
 
 @pytest.mark.parametrize("kernel", [(3, 3), (5, 7), (8, 9)])

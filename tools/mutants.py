@@ -41,6 +41,7 @@ MODULES = {  # the test files, and which of the fuzz tests
     "helpers/interop.py": ("interop batch_norm cross_correlation", "cross_corr or spatial"),
     "helpers/batch_norm.py": ("batch_norm", "batch_norm"),
     "helpers/cross_correlation.py": ("cross_correlation", "cross_corr"),
+    "helpers/correlation_ways.py": ("cross_correlation cost_model", "cross_corr"),
     "helpers/cost_model.py": ("cost_model cross_correlation", "cross_corr"),
     "helpers/gradient_check.py": ("gradient_check", "gradient or relative or autograd"),
     "helpers/central_differences.py": ("gradient_check", "gradient or relative or autograd"),
