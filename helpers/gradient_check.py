@@ -1,7 +1,6 @@
 """Gradient checks that a pass can be trusted by: every element is compared, and a failure names its fault."""
 
 import inspect
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, wraps
@@ -9,6 +8,7 @@ from functools import partial, wraps
 import numpy as np
 import torch
 
+from helpers.agreement import EXCUSE, Agreement, judge
 from helpers.central_differences import (
     Slopes,
     is_array,
@@ -26,23 +26,7 @@ from helpers.kept_state import state_kept
 __all__ = ["GradientReport", "check_autograd", "check_gradients", "numerical_gradient", "relative_error"]
 
 _FLOOR = 1e-12  # relative_error measures smaller values against this instead of against themselves
-_SAFETY = 3  # rounding may be this many times its estimate; 0.6 times in 99 of 100 elements
-_EXCUSE = 1e-6  # of the largest slope: no estimated error may hide more than this,
-_MOST = 1e-4  # nor may the rounding of float64 where out is a billion times what x moves
 _SCALE = -(2.0**20)  # by which dout is multiplied to see whether backward is linear in it
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """One input: its largest relative error beyond rounding, where that is, and the two gradients there."""
-
-    name: str
-    shape: tuple[int, ...]
-    error: float
-    index: tuple[int, ...]
-    analytic: float
-    numerical: float
-    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -179,7 +163,7 @@ def _compare(forward, backward, named: dict[str, Array], tolerance: float, seed:
     for k, (name, x) in enumerate(named.items()):
         slopes = Slopes(partial(_output, forward, given, k), x, dout)
         rounding = np.nan_to_num(np.abs(rounded[name] - analytic[name]))  # what is NaN excuses nothing
-        found[name], numerical[name] = _judge(name, slopes, analytic[name], rounding, tolerance)
+        found[name], numerical[name] = judge(name, slopes, analytic[name], rounding, tolerance)
     _require_repeatable(forward, named, first)
     values = {name: to_numpy(x) for name, x in named.items()}
     for name, agreement in found.items():
@@ -188,65 +172,6 @@ def _compare(forward, backward, named: dict[str, Array], tolerance: float, seed:
         if hint:
             found[name] = replace(agreement, fault=f"{agreement.fault or name + ': agrees'}; {hint}")
     return tuple(found.values())
-
-
-def _judge(name: str, slopes: Slopes, analytic: np.ndarray, rounding: np.ndarray, tolerance: float):
-    """The Agreement of one input, and its numerical gradient.
-
-    A plain central difference settles nearly every element: it agrees, and its rounding is too small to have
-    made it agree. The others are searched, the worst first, until one is found to be wrong; only there may
-    rounding explain a difference, as far as it was measured.
-    """
-    a, rounding = analytic.ravel(), rounding.ravel()
-    steps = 1e-5 * slopes.usual
-    n = np.array([slopes.at(i, step) for i, step in enumerate(steps)])
-    largest = np.max(np.abs(n), initial=0.0, where=np.isfinite(n))
-    wrong = np.count_nonzero(_relative(a, n, _EXCUSE * largest) > tolerance)
-    gap, noise, fault = _relative(a, n), slopes.noise(slopes.rounding, steps), ""
-    settled = (gap <= tolerance) & ((noise <= 10 * tolerance * np.abs(n)) | (n == 0))
-    order = _worst_first(gap)
-    for i in order[~settled[order]]:
-        n[i], error, least = slopes.search(i)
-        known = _SAFETY * (error + rounding[i])
-        excuse = min(known, max(_EXCUSE * largest, min(_SAFETY * (least + rounding[i]), _MOST * largest)))
-        gap[i] = _relative(a[i], n[i], excuse)
-        if gap[i] > tolerance:
-            fault = f"{_wrong_value(slopes, i, a[i], n[i], known)}; wrong in {max(wrong, 1)} of {a.size}"
-            break
-    worst = i if fault else np.argmax(gap)
-    index = tuple(int(j) for j in np.unravel_index(worst, analytic.shape))
-    fault = fault and f"{name}: at {index} {fault}"
-    if not n.any():
-        fault = f"{name}: forward ignores it (every slope is zero), so the check would prove nothing"
-    found = Agreement(name, analytic.shape, float(gap[worst]), index, float(a[worst]), float(n[worst]), fault)
-    return found, n.reshape(analytic.shape)
-
-
-def _worst_first(gap: np.ndarray) -> np.ndarray:
-    """Indices by falling error; equal errors keep their order, however rounding tells them apart."""
-    return np.argsort(-np.round(np.log10(gap), 2), kind="stable")
-
-
-def _relative(a: np.ndarray, n: np.ndarray, excuse: float = 0.0) -> np.ndarray:
-    """|a - n| less the excuse, over |a| + |n|: 0 where nothing is left, infinite where a gradient is not finite."""
-    difference = np.abs(a - n) - excuse
-    error = np.where(difference > 0, difference / (np.abs(a) + np.abs(n)), 0.0)
-    return np.where(np.isfinite(difference), error, np.inf)
-
-
-def _wrong_value(slopes: Slopes, i: int, a: float, n: float, known: float) -> str:
-    digits = next((d for d in range(6, 17) if f"{a:.{d}g}" != f"{n:.{d}g}"), 17)
-    both = f"backward gives {a:.{digits}g}, central differences give {n:.{digits}g}"
-    if not np.isfinite(a):
-        return f"{both}: the gradient is not finite"
-    if not np.isfinite(n):
-        return f"{both}: forward is not finite around this point"
-    single = np.array_equal(slopes.base.astype(np.float32), slopes.base) and math.isclose(a, n, rel_tol=0.05)
-    if abs(a - n) <= known or single:
-        return f"{both}, within the rounding of forward or backward: do they compute in float64 throughout?"
-    if slopes.has_kink(i):
-        return f"{both}: forward has a kink here, where no gradient exists"
-    return f"{both}, a relative error of {_relative(a, n):.2g}"
 
 
 def _run(forward: Callable, named: dict[str, Array]) -> tuple[list[Array], Array, object]:
@@ -312,7 +237,7 @@ def _bent(gradient: np.ndarray, scaled: np.ndarray) -> str:
         return "it ignores dout"
     off = np.abs(scaled / _SCALE - gradient)
     index = tuple(int(j) for j in np.unravel_index(np.argmax(off), off.shape))
-    if off[index] <= _EXCUSE * np.abs(gradient).max():
+    if off[index] <= EXCUSE * np.abs(gradient).max():
         return ""
     per_dout = f"{gradient[index]:.6g} for dout, but {scaled[index] / _SCALE:.6g} times c for c dout"
     return f"it is not linear in dout: at {index} backward gives {per_dout}, with c = {_SCALE:.0f}"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import helpers.agreement as judging
 from helpers import gradient_check
 from helpers.batch_norm import spatial_batchnorm_backward, spatial_batchnorm_forward
 from helpers.central_differences import EPSILON, Slopes, nudged, to_numpy
@@ -836,7 +837,7 @@ def judged(analytic, plain, searched, *, noise=0.0, rounding=0.0, tolerance=1e-7
     slopes.noise = lambda *_: np.full(len(plain), noise)
     slopes.has_kink = lambda i: False
     with np.errstate(all="ignore"):  # as check_gradients sets it
-        found, numerical = gradient_check._judge("x", slopes, analytic, np.full(len(plain), rounding), tolerance)
+        found, numerical = judging.judge("x", slopes, analytic, np.full(len(plain), rounding), tolerance)
     return found, numerical, course
 
 
@@ -934,15 +935,15 @@ def test_where_every_slope_is_zero_forward_ignores_the_input():
 
 def test_errors_are_ordered_to_two_digits_of_their_logarithm():
     with np.errstate(divide="ignore"):
-        order = gradient_check._worst_first(np.array([1e-9, 1e-3, 1.002e-3, 1.05e-3, 0, np.inf]))
+        order = judging._worst_first(np.array([1e-9, 1e-3, 1.002e-3, 1.05e-3, 0, np.inf]))
     assert order.tolist() == [5, 3, 1, 2, 0, 4]
 
 
 def test_a_relative_error_is_of_the_sum_of_both_sizes():
     a, n = np.array([3.0, 0.0, np.inf, 1.0]), np.array([-1.0, 0.0, 1.0, np.nan])
     with np.errstate(all="ignore"):
-        np.testing.assert_array_equal(gradient_check._relative(a, n), [1, 0, np.inf, np.inf])
-        np.testing.assert_array_equal(gradient_check._relative(a, n, 2.0), [0.5, 0, np.inf, np.inf])
+        np.testing.assert_array_equal(judging._relative(a, n), [1, 0, np.inf, np.inf])
+        np.testing.assert_array_equal(judging._relative(a, n, 2.0), [0.5, 0, np.inf, np.inf])
 
 
 @pytest.mark.parametrize(
@@ -967,7 +968,7 @@ def test_a_relative_error_is_of_the_sum_of_both_sizes():
 )
 def test_both_values_are_given_to_the_digit_that_tells_them_apart(a, n, said):
     slopes = SimpleNamespace(base=np.array([0.1]), has_kink=lambda i: False)
-    assert gradient_check._wrong_value(slopes, 0, a, n, 0.0) == said
+    assert judging._wrong_value(slopes, 0, a, n, 0.0) == said
 
 
 @pytest.mark.parametrize(
@@ -983,7 +984,7 @@ def test_both_values_are_given_to_the_digit_that_tells_them_apart(a, n, said):
 )
 def test_single_precision_or_rounding_is_suspected_behind_a_small_error(base, analytic, known, doubted):
     slopes = SimpleNamespace(base=np.array([base]), has_kink=lambda i: False)
-    said = gradient_check._wrong_value(slopes, 0, analytic, 1.0, known)
+    said = judging._wrong_value(slopes, 0, analytic, 1.0, known)
     assert ("do they compute in float64 throughout?" in said) is doubted
 
 

@@ -44,6 +44,7 @@ MODULES = {  # the test files, and which of the fuzz tests
     "helpers/correlation_ways.py": ("cross_correlation cost_model", "cross_corr"),
     "helpers/cost_model.py": ("cost_model cross_correlation", "cross_corr"),
     "helpers/gradient_check.py": ("gradient_check", "gradient or relative or autograd"),
+    "helpers/agreement.py": ("gradient_check", "gradient or relative or autograd"),
     "helpers/central_differences.py": ("gradient_check", "gradient or relative or autograd"),
     "helpers/gradient_hints.py": ("gradient_hints gradient_check", ""),
     "helpers/warmup/learning_rates.py": ("learning_rates", "label"),
