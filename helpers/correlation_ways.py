@@ -5,6 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from torch.nn.functional import embedding_bag
 
 from helpers.cost_model import cheapest_way
 from helpers.interop import empty
@@ -29,7 +30,7 @@ def values(x: torch.Tensor, k: torch.Tensor, method: str) -> torch.Tensor:
         with torch.autocast(x.device.type, enabled=False):  # it would lower the precision of matrix products
             return values(x, k, method)
     way, parameter = planned(x, k, method)
-    if not (x.is_contiguous() and k.is_contiguous()) or x.is_conj() or k.is_conj() or x.is_neg() or k.is_neg():
+    if not (x.is_contiguous() and k.is_contiguous()) or x.is_conj() or k.is_conj():
         x, k = (t.resolve_conj().resolve_neg().contiguous() for t in (x, k))
     return way(x, k, parameter)
 
@@ -155,6 +156,28 @@ def _two_rows(k):
     return columns.view(2 * w, h + 1)
 
 
+def _row_bags(x, k, plan):
+    """Add image rows, weighted by each of the kernel's columns, then the w sums, each shifted by its column.
+
+    Embedding bags, which add weighted rows of a table, are one loop over registers in float32. The table is a strip of
+    the image, narrow enough for h of its rows to stay in the nearest cache.
+    """
+    rows, columns = plan
+    (H, W), (h, w) = x.shape, k.shape
+    R, C = H - h + 1, W - w + 1
+    y, whole = empty((R, C), x), {"dtype": torch.int32, "device": x.device}
+    met = torch.arange(rows + h - 1, **whole).as_strided((rows, w, h), (1, 0, 1)).reshape(-1)
+    starts, weights = torch.arange(0, rows * w * h, h, **whole), k.t().expand(rows, w, h).reshape(-1)
+    for r in range(0, R, rows):
+        for c in range(0, C, columns):
+            out = y[r : r + rows, c : c + columns]
+            m, n = out.shape[0], out.shape[1] + w - 1
+            table, taps = x[r : r + m + h - 1, c : c + n].contiguous(), m * w * h
+            sums = embedding_bag(met[:taps], table, starts[: m * w], mode="sum", per_sample_weights=weights[:taps])
+            torch.sum(sums.as_strided((m, w, n - w + 1), (w * n, n + 1, 1)), 1, out=out)
+    return y
+
+
 def _dot_products(x, k, rows):
     """Add windows times kernel, in bands of kernel rows that stay in cache: for few outputs of a large kernel."""
     (H, W), (h, w) = x.shape, k.shape
@@ -238,4 +261,4 @@ def _times(tiles, spectrum, tile, height, width):
 
 
 _WAYS = {way.__name__.lstrip("_"): way for way in (_window_products, _small_products, _column_sums, _row_products)}
-_WAYS |= {way.__name__.lstrip("_"): way for way in (_dot_products, _shifted_sums, _turned, _tile_spectra)}
+_WAYS |= {way.__name__.lstrip("_"): way for way in (_row_bags, _dot_products, _shifted_sums, _turned, _tile_spectra)}

@@ -18,6 +18,10 @@ _ROW = 40.0  # begin one row of outputs in a batch of matrix products
 _SUM = 0.12  # add one entry of such a product where it is formed
 _PRODUCT = {1: 0.3, 2: 0.24}  # write one entry of a product for one row of outputs, or two, and add it later
 _MULTIPLY = 0.024  # one multiply-add inside the product
+_BAG = 0.12  # write one entry of a bag of rows, and add it later
+_BAG_ROW = 0.017  # add one weighted entry of a row to a bag
+_OUTPUT = 0.45  # add the bags of one output, beyond what each of them costs
+_NEAR = 7_500  # numbers that stay in the nearest cache
 _TURN = 2.0  # transpose one pixel
 _TRANSFORM = 8.0  # one point of a float64 tile, forth and back (single precision takes float64 too)
 _CACHED = 262_144  # numbers a thread that stay in cache
@@ -78,10 +82,32 @@ def _direct_costs(image, kernel, dtype, threads):
                 calls = (3 if block == 1 else 14) + 6 * bands
                 entry = _PRODUCT[block] + (h + block - 1) * _MULTIPLY
                 costs["row_products", (block, rows)] = calls * _CALL + R * (_ROW / threads + step * w * W * entry)
+    if dtype == torch.float32:
+        costs |= _bag_costs(image, kernel, room, threads)
     rows = min(h, min(room, cached) // (C * w) - R + 1)
     if rows > 0:
         bands, copies = math.ceil(h / rows), _COPY * C * w * (h + (R - 1) * math.ceil(h / rows))
         costs["dot_products", rows] = step * (copies + _SHIFT * R * C * h * w) + bands * (4 + 3 * R) * _CALL
+    return costs
+
+
+def _bag_costs(image, kernel, room, threads):
+    (H, W), (h, w) = image, kernel
+    R, C = H - h + 1, W - w + 1
+    costs = {}
+    for strips in {1, math.ceil(h * C / _NEAR)}:
+        columns = math.ceil(C / strips)
+        width = columns + w - 1
+        rows = min(
+            R, max(1, 2 * threads * _CACHED // (w * width)), (room - h * width) // (w * (width + 2 * h + 1) + width)
+        )
+        if rows > 0:
+            bands = math.ceil(R / rows)
+            rows, copied = math.ceil(R / bands), _COPY * (R + bands * (h - 1)) if strips > 1 else 0
+            bags = w * (_BAG + h * _BAG_ROW * (1 if h * width < 2 * _NEAR else 1.5))
+            calls = 14 + 10 * bands * strips
+            sums = strips * width * (R * (bags + _OUTPUT) + copied)
+            costs["row_bags", (rows, columns)] = calls * _CALL + sums / threads
     return costs
 
 

@@ -9,6 +9,10 @@ from torch import Tensor, strided
 
 Array = np.ndarray | Tensor
 
+# Freed at once: glibc returns blocks to the system, whose pages then have to be made anew, from the size of the
+# largest block that was ever freed, at most 32 MiB.
+torch.empty(2**25 - 2**14, dtype=torch.uint8)
+
 
 def as_tensors(**named: Array) -> tuple[list[Tensor], Callable[[Tensor], Array]]:
     """Return the named arrays as tensors that share their memory, and a function that takes results back.
@@ -30,15 +34,20 @@ def as_tensors(**named: Array) -> tuple[list[Tensor], Callable[[Tensor], Array]]
             raise TypeError(f"{name} is on the meta device and holds no data")
     else:
         return list(named.values()), _unchanged
+    for array in named.values():
+        if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
+            raise TypeError(_misfit(named))
+    return [_share(name, array) for name, array in named.items()], _to_numpy
+
+
+def _misfit(named):
     for name, array in named.items():
         if isinstance(array, np.ma.MaskedArray):
-            raise TypeError(f"{name} is a masked array, whose mask would be ignored; fill it first")
+            return f"{name} is a masked array, whose mask would be ignored; fill it first"
         if not isinstance(array, np.ndarray | Tensor):
-            raise TypeError(f"{name} must be a NumPy array or a torch tensor, got {type(array).__name__}")
-    if any(isinstance(array, Tensor) for array in named.values()):
-        kinds = ", ".join(f"{name} is a {type(array).__name__}" for name, array in named.items())
-        raise TypeError(f"all arrays must be of one kind, NumPy or torch: {kinds}")
-    return [_share(name, array) for name, array in named.items()], _to_numpy
+            return f"{name} must be a NumPy array or a torch tensor, got {type(array).__name__}"
+    kinds = ", ".join(f"{name} is a {type(array).__name__}" for name, array in named.items())
+    return f"all arrays must be of one kind, NumPy or torch: {kinds}"
 
 
 def empty(shape: tuple[int, ...], like: Tensor) -> Tensor:

@@ -102,6 +102,8 @@ WAYS = [
     ("row_products", (1, 3)),
     ("row_products", (2, 4)),
     ("row_products", (2, 98)),
+    ("row_bags", (3, 10)),
+    ("row_bags", (98, 98)),
     ("dot_products", 2),
     ("shifted_sums", 3),
     ("tile_spectra", (64, 128)),
@@ -214,11 +216,14 @@ def test_views_of_torch_are_read_as_they_stand():
         torch.complex(tensor((2, 3)), tensor((2, 3), seed=2)),
     )
     row, kernel = tensor((1, 9)).expand(6, 9), K.real.contiguous()
-    flagged = torch._neg_view(tensor((6, 9))), torch._neg_view(kernel)  # as the imaginary part of a conjugate is
+    flagged = Z.conj().imag, K.conj().imag  # as negative
+    assert flagged[0][:1, :1].is_neg()
+    assert flagged[0][:1, :1].is_contiguous()
     for image, taps in [
         *((Z.conj(), K), (Z, K.conj()), (Z.conj(), K.conj())),
         *((row, kernel), (row, K.real), (tensor((6, 9)), K.real)),
         *((flagged[0], kernel), (tensor((6, 9)), flagged[1]), flagged),
+        *((flagged[0][:1, :1], kernel[:1, :1]), (Z.imag, flagged[1][:1, :1]), (flagged[0][:1], flagged[1][:1])),
     ]:
         expected = double_loop(image.resolve_conj().resolve_neg().numpy(), taps.resolve_conj().resolve_neg().numpy())
         np.testing.assert_allclose(cross_corr_2d(image, taps), expected, atol=1e-13)
@@ -538,6 +543,14 @@ def test_blocks_of_two_rows_keep_nan_and_infinity_to_their_windows(rows):
     X[20, 10], X[5, 5], X[40, 29] = torch.nan, torch.inf, -torch.inf
     expected = conv2d(X[None, None], K[None, None])[0, 0]
     torch.testing.assert_close(ways._row_products(X, K, (2, rows)), expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("plan", [(98, 98), (7, 30), (38, 5)])
+def test_bags_of_rows_keep_nan_and_infinity_to_their_windows(plan):
+    X, K = tensor((41, 30), torch.float32), tensor((4, 5), torch.float32, seed=1)
+    X[20, 10], X[5, 5], X[40, 29] = torch.nan, torch.inf, -torch.inf
+    expected = conv2d(X[None, None], K[None, None])[0, 0]
+    torch.testing.assert_close(ways._row_bags(X, K, plan), expected, equal_nan=True)
 
 
 @pytest.mark.parametrize("kernel", [(3, 3), (5, 7), (8, 9)])
