@@ -175,6 +175,7 @@ def _row_bags(x, k, plan):
             table, taps = x[r : r + m + h - 1, c : c + n].contiguous(), m * w * h
             sums = embedding_bag(met[:taps], table, starts[: m * w], mode="sum", per_sample_weights=weights[:taps])
             torch.sum(sums.as_strided((m, w, n - w + 1), (w * n, n + 1, 1)), 1, out=out)
+            del sums, table  # before the next are made
     return y
 
 

@@ -15,7 +15,7 @@ _SMALL_PRODUCT = 0.36  # write one entry of NumPy's product, and add it
 _SHIFT = 0.11  # multiply and add one shifted pixel
 _COPY = 0.2  # copy one pixel beside others
 _ROW = 40.0  # begin one row of outputs in a batch of matrix products
-_SUM = 0.12  # add one entry of such a product where it is formed
+_SUM = 0.06  # add one entry of such a product where it is formed
 _PRODUCT = {1: 0.3, 2: 0.24}  # write one entry of a product for one row of outputs, or two, and add it later
 _MULTIPLY = 0.024  # one multiply-add inside the product
 _BAG = 0.12  # write one entry of a bag of rows, and add it later
@@ -73,7 +73,7 @@ def _direct_costs(image, kernel, dtype, threads):
     if dtype.is_floating_point or dtype.is_complex:
         if h > 1:  # matrix products with one factor are slow
             sums = w * R * (_ROW / threads + step * C * (_SUM + 2 * h * _MULTIPLY))
-            costs["column_sums", rows] = (4 + bands * (2 + 5 * w)) * _CALL + sums
+            costs["column_sums", rows] = (4 + bands * (2 + 3 * w)) * _CALL + sums
         for block in (1, 2) if size > 1 else (1,):
             rows = min(R, max(block, cached // (w * W)), room // (w * W)) // block * block
             if rows:
@@ -98,9 +98,8 @@ def _bag_costs(image, kernel, room, threads):
     for strips in {1, math.ceil(h * C / _NEAR)}:
         columns = math.ceil(C / strips)
         width = columns + w - 1
-        rows = min(
-            R, max(1, 2 * threads * _CACHED // (w * width)), (room - h * width) // (w * (width + 2 * h + 1) + width)
-        )
+        row = w * (width + 2 * h + 1) + width  # numbers that one row of outputs takes
+        rows = min(R, max(1, 2 * threads * _CACHED // (w * width)), (room - h * width) // row)
         if rows > 0:
             bands = math.ceil(R / rows)
             rows, copied = math.ceil(R / bands), _COPY * (R + bands * (h - 1)) if strips > 1 else 0
