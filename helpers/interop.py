@@ -28,8 +28,9 @@ def as_tensors(**named: Array) -> tuple[list[Tensor], Callable[[Tensor], Array]]
     for name, tensor in named.items():
         if not isinstance(tensor, Tensor):
             break
-        if tensor.layout is not strided or tensor.is_quantized or tensor.is_nested:
-            raise TypeError(f"{name} must be a dense tensor, got {_layout(tensor)}")
+        if tensor.layout is not strided or tensor.is_nested:
+            layout = "a nested one" if tensor.is_nested else tensor.layout
+            raise TypeError(f"{name} must be a dense tensor, got {layout}")
         if tensor.is_meta:
             raise TypeError(f"{name} is on the meta device and holds no data")
     else:
@@ -69,10 +70,6 @@ def _unchanged(result: Tensor) -> Tensor:
 
 def _to_numpy(result: Tensor) -> np.ndarray:
     return result.resolve_conj().resolve_neg().numpy()
-
-
-def _layout(tensor: Tensor) -> str:
-    return "a quantized one" if tensor.is_quantized else "a nested one" if tensor.is_nested else str(tensor.layout)
 
 
 class _Memory:

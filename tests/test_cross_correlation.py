@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import helpers.correlation_ways as ways
 import helpers.cross_correlation as module
+from helpers import direct_sums
 from helpers.cross_correlation import METHODS, cross_corr_2d
 
 # torch's own forward mode compiles its decompositions with what torch itself has deprecated
@@ -118,7 +119,8 @@ def test_every_way_to_the_values_agrees_with_torch(way, shape, turned):
     H, W, h, w = shape
     storage = tensor((H + 3, W), seed=1)
     X, K = storage[3:], tensor((h, w), seed=2)  # an offset into the storage
-    Y = ways._turned(X, K, way) if turned else ways._WAYS[way[0]](X, K, way[1])
+    function, parameter = ways._prepared(*(("turned", way) if turned else way), X.shape, K.shape, 8)
+    Y = function(X, K, parameter)
     sums = conv2d(X.abs()[None, None], K.abs()[None, None])[0, 0]
     error = (Y - conv2d(X[None, None], K[None, None])[0, 0]).abs() / sums
     assert error.max() < 1e-14  # some dozens of roundings of 1e-16 on either side
@@ -157,16 +159,16 @@ def test_a_large_multiple_lies_where_the_system_hands_out_large_pages(monkeypatc
     ],
 )
 def test_rows_are_worked_on_in_bands_with_one_buffer(monkeypatch, R, block, rows, bands):
-    seen, row_band = [], ways._row_band
+    seen, row_band = [], direct_sums._row_band
 
     def watched_band(x, columns, r, shape, buffers):
         products = buffers[0] if buffers[0] is None else buffers[0].untyped_storage().nbytes() // (8 * block * 3 * 11)
         seen.append((r, shape[0], products))
         return row_band(x, columns, r, shape, buffers)
 
-    monkeypatch.setattr(ways, "_row_band", watched_band)
+    monkeypatch.setattr(direct_sums, "_row_band", watched_band)
     X, K = tensor((R + 4, 11)), tensor((5, 3), seed=1)
-    torch.testing.assert_close(ways._row_products(X, K, (block, rows)), cross_corr_2d(X, K, method="fft"))
+    torch.testing.assert_close(direct_sums.row_products(X, K, (block, rows)), cross_corr_2d(X, K, method="fft"))
     assert seen == bands
 
 
@@ -287,7 +289,7 @@ def test_one_tap_or_one_output_or_another_working_dtype_needs_no_estimate():
     assert plan((5, 7), (5, 7)) == (ways._dot_product, None)
     assert plan((5, 7), (2, 3), torch.float16) == (ways._in_working_dtype, "auto")
     assert plan((1, 2), (2, 1)[::-1])[0] is ways._dot_product
-    assert plan((5, 7), (5, 6))[0] is ways._window_products
+    assert plan((5, 7), (5, 6))[0] is direct_sums.window_products
 
 
 def error_over_window_sums(Y, X, K):
@@ -542,7 +544,7 @@ def test_blocks_of_two_rows_keep_nan_and_infinity_to_their_windows(rows):
     X, K = tensor((41, 30)), tensor((4, 5), seed=1)
     X[20, 10], X[5, 5], X[40, 29] = torch.nan, torch.inf, -torch.inf
     expected = conv2d(X[None, None], K[None, None])[0, 0]
-    torch.testing.assert_close(ways._row_products(X, K, (2, rows)), expected, equal_nan=True)
+    torch.testing.assert_close(direct_sums.row_products(X, K, (2, rows)), expected, equal_nan=True)
 
 
 @pytest.mark.parametrize("plan", [(98, 98), (7, 30), (38, 5)])
@@ -550,7 +552,7 @@ def test_bags_of_rows_keep_nan_and_infinity_to_their_windows(plan):
     X, K = tensor((41, 30), torch.float32), tensor((4, 5), torch.float32, seed=1)
     X[20, 10], X[5, 5], X[40, 29] = torch.nan, torch.inf, -torch.inf
     expected = conv2d(X[None, None], K[None, None])[0, 0]
-    torch.testing.assert_close(ways._row_bags(X, K, plan), expected, equal_nan=True)
+    torch.testing.assert_close(direct_sums.row_bags(X, K, plan), expected, equal_nan=True)
 
 
 @pytest.mark.parametrize("kernel", [(3, 3), (5, 7), (8, 9)])

@@ -1,7 +1,5 @@
 """The boundary between NumPy and torch: what is shared, what is copied, what is refused."""
 
-import warnings
-
 import numpy as np
 import pytest
 import torch
@@ -100,14 +98,6 @@ def test_results_flagged_as_conjugate_or_negative_come_back_in_full():
 def test_what_cannot_be_read_is_refused_by_name(named, words):
     with pytest.raises(TypeError, match=words):
         as_tensors(**named)
-
-
-def test_a_quantized_tensor_is_refused():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch is about to drop them
-        quantized = torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)
-    with pytest.raises(TypeError, match="x must be a dense tensor"):
-        as_tensors(x=quantized)
 
 
 @pytest.fixture

@@ -1,0 +1,147 @@
+"""Direct sums of a cross-correlation of contiguous x and k, each the fastest for some shapes.
+
+Each adds exactly the products of every window, in an order of its own. The last argument is what helpers.cost_model
+chose: how many rows, or which strips, to work on at a time, so that they stay in cache.
+"""
+
+import numpy as np
+import torch
+from torch.nn.functional import embedding_bag
+
+from helpers.interop import empty
+
+_quietly = np.errstate(all="ignore")  # an overflow or NaN in the image is the caller's own
+
+
+@_quietly
+def window_products(x, k, few):
+    """Copy what every tap, or every output, meets and multiply once: in NumPy, for small images, where calls count."""
+    image, taps = x.numpy(), k.numpy()
+    (H, W), (h, w), size = image.shape, taps.shape, image.itemsize
+    R, C, step = H - h + 1, W - w + 1, (W * size, size)
+    if few:
+        windows = np.ndarray((R, C, h, w), image.dtype, image, 0, step + step).reshape(R * C, h * w)
+        return torch.from_numpy(windows.dot(taps.reshape(h * w, 1)).reshape(R, C))
+    length = (R - 1) * W + C  # whole rows; the last w - 1 sums of each are no outputs
+    shifted = np.ndarray((h, w, length), image.dtype, image, 0, (*step, size)).reshape(h * w, length)
+    sums = taps.reshape(1, h * w).dot(shifted)
+    return torch.from_numpy(np.ndarray((R, C), sums.dtype, sums, 0, step).copy())
+
+
+@_quietly
+def small_products(x, k, views):
+    """Multiply the image, shifted by rows, with the kernel's columns, then add the w products; in NumPy as above."""
+    (rows, row_strides), (diagonals, diagonal_strides) = views
+    image, taps = x.numpy(), k.numpy()
+    products = taps.T.dot(np.ndarray(rows, image.dtype, image, 0, row_strides).copy())
+    shifted = np.ndarray(diagonals, products.dtype, products, 0, diagonal_strides)
+    return torch.from_numpy(np.add.reduce(shifted, 0, products.dtype))
+
+
+def small_views(image, kernel, itemsize):
+    """Shapes and strides of the shifted image and of the shifted products above, known before a call."""
+    (H, W), (h, w) = image, kernel
+    R, C, row = H - h + 1, W - w + 1, W * itemsize
+    return ((h, R * W), (row, itemsize)), ((w, R, C), (R * row + itemsize, row, itemsize))
+
+
+def column_sums(x, k, rows):
+    """Add, for each column of the kernel, its products with the image rows under it, in bands of output rows."""
+    (H, W), (h, w) = x.shape, k.shape
+    R, C = H - h + 1, W - w + 1
+    y, columns, start = empty((R, C), x), k.t().contiguous(), x.storage_offset()
+    for r in range(0, R, rows):
+        band = y[r : r + rows].unsqueeze(1)
+        for v, column in enumerate(columns):
+            factors = column.expand(len(band), 1, h), x.as_strided((len(band), h, C), (W, W, 1), start + r * W + v)
+            torch.baddbmm(band, *factors, beta=min(v, 1), out=band)
+    return y
+
+
+def row_products(x, k, plan):
+    """Multiply blocks of image rows with all the kernel's columns, then add the w products, each shifted by its column.
+
+    A block holds what one row of outputs needs, or two: then the kernel is filled up with zeros, by which NaN and
+    infinity reach outputs that are not theirs, and all is done again with one.
+    """
+    block, rows = plan
+    (H, W), (h, w) = x.shape, k.shape
+    R, C = H - h + 1, W - w + 1
+    columns = k.t() if block == 1 else _two_rows(k)
+    if rows >= R and R % block == 0:
+        y = _row_band(x, columns, 0, (R // block, block, C), (None, None)).view(R, C)
+    else:
+        y, products = empty((R, C), x), x.new_empty(rows // block, block * w, W)
+        bands = [(r, min(rows, R - r) // block) for r in range(0, R - block + 1, rows)]
+        bands += [(R - block, 1)] if R % block else []
+        for r, m in bands:
+            _row_band(x, columns, r, (m, block, C), (products[:m], y[r : r + m * block].view(m, block, C)))
+    return y if block == 1 or y.sum().isfinite() else row_products(x, k, (1, rows))
+
+
+def _row_band(x, columns, r, shape, buffers):
+    W, (m, block, C), (products, out) = x.shape[1], shape, buffers
+    images = x.as_strided((m, columns.shape[1], W), (block * W, W, 1), x.storage_offset() + r * W)
+    products = torch.bmm(columns.expand(m, *columns.shape), images, out=products)
+    w = len(columns) // block
+    return torch.sum(products.as_strided((m, w, block, C), (w * block * W, block * W + 1, W, 1)), 1, out=out)
+
+
+def _two_rows(k):
+    """(2 w, h + 1): each column of the kernel with a zero below it, then with a zero above."""
+    h, w = k.shape
+    columns = k.new_zeros(w, 2, h + 1)
+    columns[:, 0, :h] = columns[:, 1, 1:] = k.t()
+    return columns.view(2 * w, h + 1)
+
+
+def row_bags(x, k, plan):
+    """Add image rows, weighted by each of the kernel's columns, then the w sums, each shifted by its column.
+
+    Embedding bags, which add weighted rows of a table, are one loop over registers in float32. The table is a strip of
+    the image, narrow enough for h of its rows to stay in the nearest cache.
+    """
+    rows, columns = plan
+    (H, W), (h, w) = x.shape, k.shape
+    R, C = H - h + 1, W - w + 1
+    y, whole = empty((R, C), x), {"dtype": torch.int32, "device": x.device}
+    met = torch.arange(rows + h - 1, **whole).as_strided((rows, w, h), (1, 0, 1)).reshape(-1)
+    starts, weights = torch.arange(0, rows * w * h, h, **whole), k.t().expand(rows, w, h).reshape(-1)
+    for r in range(0, R, rows):
+        for c in range(0, C, columns):
+            out = y[r : r + rows, c : c + columns]
+            m, n = out.shape[0], out.shape[1] + w - 1
+            table, taps = x[r : r + m + h - 1, c : c + n].contiguous(), m * w * h
+            sums = embedding_bag(met[:taps], table, starts[: m * w], mode="sum", per_sample_weights=weights[:taps])
+            torch.sum(sums.as_strided((m, w, n - w + 1), (w * n, n + 1, 1)), 1, out=out)
+            del sums, table  # before the next are made
+    return y
+
+
+def dot_products(x, k, rows):
+    """Add windows times kernel, in bands of kernel rows that stay in cache: for few outputs of a large kernel."""
+    (H, W), (h, w) = x.shape, k.shape
+    R, C = H - h + 1, W - w + 1
+    y = x.new_zeros(R, C)
+    for u in range(0, h, rows):
+        taps = k[u : u + rows].view(-1)
+        size = (C, len(taps) // w + R - 1, w)
+        shifted = x.as_strided(size, (1, W, 1), x.storage_offset() + u * W).reshape(C, -1)
+        for r in range(R):
+            y[r].addmv_(shifted[:, r * w : r * w + len(taps)], taps)
+        del shifted  # before the next is made
+    return y
+
+
+def shifted_sums(x, k, rows):
+    """Add the image, shifted by every tap and times its weight, in bands of rows that stay in cache."""
+    (H, W), (h, w) = x.shape, k.shape
+    R, C = H - h + 1, W - w + 1
+    y, start = empty((R, C), x), x.storage_offset()
+    ((_, first), *rest) = [(u * W + v, weight) for u, row in enumerate(k.tolist()) for v, weight in enumerate(row)]
+    for r in range(0, R, rows):
+        band = y[r : r + rows]
+        torch.mul(x.as_strided(band.shape, (W, 1), start + r * W), first, out=band)
+        for offset, weight in rest:
+            band.add_(x.as_strided(band.shape, (W, 1), start + r * W + offset), alpha=weight)
+    return y
