@@ -235,7 +235,7 @@ def _bent(gradient: np.ndarray, scaled: np.ndarray) -> str:
         return ""
     if gradient.any() and _same(scaled, gradient):
         return "it ignores dout"
-    off = np.abs(scaled / _SCALE - gradient)
+    off = np.where(scaled == gradient * _SCALE, 0, np.abs(scaled / _SCALE - gradient))  # where both overflow too
     index = tuple(int(j) for j in np.unravel_index(np.argmax(off), off.shape))
     if off[index] <= EXCUSE * np.abs(gradient).max():
         return ""

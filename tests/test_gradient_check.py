@@ -1007,6 +1007,21 @@ def test_a_backward_is_linear_when_a_dout_a_million_times_as_large_gives_as_much
     assert bool(bent) == bool(said)
 
 
+def test_a_gradient_that_overflows_for_the_larger_dout_is_linear_if_its_sign_agrees():
+    gradient, scale = np.array([1e303, -1e303, 1.0]), -(2.0**20)
+    with np.errstate(over="ignore"):
+        assert gradient_check._bent(gradient, np.array([-np.inf, np.inf, scale])) == ""
+        assert "at (1,) backward gives" in gradient_check._bent(gradient, np.array([-np.inf, -np.inf, scale]))
+        assert "at (2,) backward gives" in gradient_check._bent(
+            gradient[2:].repeat(3), np.array([scale, scale, np.inf])
+        )
+
+
+def test_gradients_next_to_the_largest_number_pass():
+    report = check_gradients(lambda x: (1e303 * x, None), lambda dout, _: 1e303 * dout, [np.array([1e-300, 2e-300])])
+    assert report, report
+
+
 def test_the_upstream_gradient_lies_between_a_half_and_one_and_a_half_with_either_sign():
     dout = gradient_check._random(np.ones(9999), seed=0)
     assert np.abs(dout).min() == pytest.approx(0.5, abs=1e-3)
