@@ -15,6 +15,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tools import interruption
+
 SECONDS = 1800  # what takes longer hangs
 LOGS = Path("build/matrix")
 IN_ORDER = ("-p", "no:randomly", "--nbval", "--nbval-current-env", "tests", "coursework1.ipynb")
@@ -179,4 +181,5 @@ def interpreter(row: Row) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    main()
+    with interruption.clearing_away():
+        main()
