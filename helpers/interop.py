@@ -9,9 +9,8 @@ from torch import Tensor, strided
 
 Array = np.ndarray | Tensor
 
-# Freed at once: glibc returns blocks to the system, whose pages then have to be made anew, from the size of the
-# largest block that was ever freed, at most 32 MiB.
-torch.empty(2**25 - 2**14, dtype=torch.uint8)
+# Freed at once: from here on glibc keeps freed blocks of up to this size, its most, whose pages need not be made anew.
+torch.empty(2**25 - 2**14, dtype=torch.uint8, device="cpu")
 
 
 def as_tensors(**named: Array) -> tuple[list[Tensor], Callable[[Tensor], Array]]:
