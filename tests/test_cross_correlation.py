@@ -1,6 +1,7 @@
 """cross_corr_2d: its values, errors, accuracy, derivatives and working memory."""
 
 import tracemalloc
+import warnings
 import weakref
 
 import numpy as np
@@ -572,6 +573,15 @@ def test_small_images_that_require_gradients_are_read_without_recording(kernel):
         Y = cross_corr_2d(X, K)
     assert not Y.requires_grad
     assert torch.equal(Y, cross_corr_2d(X.detach(), K.detach()))
+
+
+def test_a_quantized_tensor_is_refused_by_its_dtype():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch is about to drop them
+        quantized = torch.quantize_per_tensor(torch.ones(3, 4), 0.1, 0, torch.qint8)
+    for X, K, name in [(quantized, quantized, "X"), (torch.ones(5, 5), quantized, "K")]:
+        with pytest.raises(TypeError, match=f"{name} has dtype torch.qint8"):
+            cross_corr_2d(X, K)
 
 
 def test_the_arguments_have_the_names_that_are_documented():
