@@ -15,6 +15,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import sys
 import tempfile
@@ -142,6 +143,8 @@ def main() -> None:
             ok &= (
                 plant(module, faults[module], copies) if arguments.figures else mutate(module, copies, arguments.again)
             )
+            for copy in copies:  # which still hold the last fault
+                shutil.copy(module, copy / module)
     sys.exit(not ok)
 
 
