@@ -22,6 +22,7 @@ _BAG = 0.12  # write one entry of a bag of rows, and add it later
 _BAG_ROW = 0.017  # add one weighted entry of a row to a bag
 _OUTPUT = 0.45  # add the bags of one output, beyond what each of them costs
 _NEAR = 7_500  # numbers that stay in the nearest cache
+_WIDEST = 4_096  # numbers in a strip: the loop that adds bags is compiled for its width, which it unrolls
 _TURN = 2.0  # transpose one pixel
 _TRANSFORM = 8.0  # one point of a float64 tile, forth and back (single precision takes float64 too)
 _CACHED = 262_144  # numbers a thread that stay in cache
@@ -95,7 +96,7 @@ def _bag_costs(image, kernel, room, threads):
     (H, W), (h, w) = image, kernel
     R, C = H - h + 1, W - w + 1
     costs = {}
-    for strips in {1, math.ceil(h * C / _NEAR)}:
+    for strips in {math.ceil(C / _WIDEST), math.ceil(h * C / _NEAR)}:
         columns = math.ceil(C / strips)
         width = columns + w - 1
         row = w * (width + 2 * h + 1) + width  # numbers that one row of outputs takes
