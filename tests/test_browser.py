@@ -107,12 +107,7 @@ def wait_for(address: str, server: subprocess.Popen, log: Path) -> None:
     pytest.fail(f"JupyterLab did not start\n{log.read_text()}")
 
 
-def keep_screenshot(page: Page, name: str) -> None:
-    (ROOT / "build").mkdir(exist_ok=True)
-    page.screenshot(path=ROOT / "build" / name)
-
-
-def test_jupyterlab_runs_every_cell_without_an_error(context, lab):
+def test_jupyterlab_runs_every_cell_without_an_error(context, lab, tmp_path):
     page = context.new_page()
     page.goto(lab)
     code = page.locator(".jp-Notebook .jp-CodeCell")
@@ -136,7 +131,7 @@ def test_jupyterlab_runs_every_cell_without_an_error(context, lab):
         arg=count,
         timeout=5 * MINUTES,
     )
-    keep_screenshot(page, "jupyterlab.png")
+    page.screenshot(path=tmp_path / "lab.png")
     errors = page.locator('.jp-OutputArea-output[data-mime-type*="error"], [data-mime-type*="stderr"]')
     assert errors.all_text_contents() == []
     assert prompts.all_text_contents() == numbers
@@ -168,6 +163,5 @@ def test_the_page_shows_every_figure_and_needs_no_network(context, tmp_path):
     page.goto(path.as_uri())
     assert figures_loaded(page, "img") == ALTS
     page.screenshot(path=tmp_path / "whole.png", full_page=True)  # the whole page is laid out and painted
-    keep_screenshot(page, "page.png")
     assert said == []
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
