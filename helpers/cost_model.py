@@ -95,8 +95,8 @@ def _direct_costs(image, kernel, dtype, threads):
 def _bag_costs(image, kernel, room, threads):
     (H, W), (h, w) = image, kernel
     R, C = H - h + 1, W - w + 1
-    costs = {}
-    for strips in {math.ceil(C / _WIDEST), math.ceil(h * C / _NEAR)}:
+    costs, fewest = {}, math.ceil(C / _WIDEST)
+    for strips in {fewest, max(fewest, math.ceil(h * C / _NEAR))}:
         columns = math.ceil(C / strips)
         width = columns + w - 1
         row = w * (width + 2 * h + 1) + width  # numbers that one row of outputs takes

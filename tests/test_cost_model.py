@@ -298,7 +298,6 @@ COSTS = [
             "tile_spectra (8, 64)": 41170.0,
             "shifted_sums 1": 623.2,
             "row_products (1, 1)": 1777.0,
-            "row_bags (3, 7500)": 2969.0,
             "row_bags (3, 4082)": 3840.0,
             "turned shifted_sums 87381": 4267.0,
             "turned column_sums 87381": 28020.0,
@@ -519,6 +518,27 @@ def test_numpy_serves_images_in_main_memory_only():
 )
 def test_a_way_is_offered_just_to_its_limit(image, kernel, way, offered):
     assert (way in estimates(image, kernel, torch.float32, "auto", 1)) == offered
+
+
+@pytest.mark.parametrize(
+    ("image", "kernel", "costs"),  # by rows and columns of what is summed at a time, in microseconds
+    [
+        ((74, 4061), (26, 23), {(5, 4039): 3821.0, (49, 270): 3149.0}),
+        ((9, 2501), (3, 2), {(7, 2500): 45.07}),
+        ((9, 2502), (3, 2), {(7, 2501): 45.07, (7, 1251): 62.59}),
+        ((3, 8194), (1, 2), {(3, 2731): 79.92}),
+        ((8, 4097), (3, 2), {(6, 4096): 50.67, (6, 2048): 70.23}),
+        ((8, 4098), (3, 2), {(6, 2049): 70.24}),
+        ((89, 21), (36, 16), {(14, 6): 83.99}),
+        ((55, 8), (21, 8), {(9, 1): 71.39}),
+        ((15, 2149), (10, 52), {(2, 2098): 314.4, (6, 700): 273.9}),
+        ((73, 14762), (1, 51), {(2, 3678): 10260.0}),
+        ((100, 6000), (1, 700), {(1, 2651): 67310.0}),
+    ],
+)
+def test_bags_of_rows_are_cut_at_memory_cache_and_width(image, kernel, costs):
+    estimated = estimates(image, kernel, torch.float32, "direct", 1).items()
+    assert {plan: float(f"{cost / 1000:.4g}") for (way, plan), cost in estimated if way == "row_bags"} == costs
 
 
 @pytest.mark.parametrize(
