@@ -6,7 +6,7 @@ from functools import lru_cache
 import torch
 
 from helpers import direct_sums
-from helpers.cost_model import cheapest_way
+from helpers.cost_model import TOGETHER, cheapest_way
 from helpers.interop import empty
 
 # The dtype that sums are held in. Unsigned words are added as signed ones: modulo 2^n the bits are the same.
@@ -14,8 +14,6 @@ WORKING = {torch.float16: torch.float32, torch.bfloat16: torch.float32}
 WORKING |= {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
 WORKING |= {t: t for t in (torch.float32, torch.float64, torch.complex64, torch.complex128)}
 WORKING |= {t: t for t in (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)}
-
-_TOGETHER = 200_000  # points of the tiles that are transformed at a time, so that they stay in cache
 
 
 def check_dtype(name: str, dtype: torch.dtype) -> None:
@@ -107,7 +105,7 @@ def _tile_spectra(x, k, tile):
     wide, single = (torch.complex128, torch.complex64) if x.is_complex() else (torch.float64, torch.float32)
     height, width = min(tile[0] - h + 1, R), min(tile[1] - w + 1, C)  # outputs of a tile
     rows, columns = ([min(i, n - m) for i in range(0, n, m)] for n, m in ((R, height), (C, width)))
-    corners, together = [(r, c) for r in rows for c in columns], max(1, _TOGETHER // math.prod(tile))
+    corners, together = [(r, c) for r in rows for c in columns], max(1, TOGETHER // math.prod(tile))
     spectrum, size = _spectrum(k.to(wide), tile), torch.linalg.vector_norm(k.to(wide))
     spectrum_size = _spectrum(k.abs().float(), tile)
     y = empty((R, C), x)

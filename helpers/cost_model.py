@@ -22,11 +22,14 @@ _BAG = 0.12  # write one entry of a bag of rows, and add it later
 _BAG_ROW = 0.017  # add one weighted entry of a row to a bag
 _OUTPUT = 0.45  # add the bags of one output, beyond what each of them costs
 _NEAR = 7_500  # numbers that stay in the nearest cache
+_NARROWEST = 64  # numbers in a strip: below, to begin a bag costs more than to add it
 _WIDEST = 4_096  # numbers in a strip: the loop that adds bags is compiled for its width, which it unrolls
 _TURN = 2.0  # transpose one pixel
 _TRANSFORM = 8.0  # one point of a float64 tile, forth and back (single precision takes float64 too)
 _CACHED = 262_144  # numbers a thread that stay in cache
 _SERIAL = 262_144  # multiply-adds up to which NumPy's matrix product keeps to one thread
+_ROOM = 8  # times the size of inputs and output that may be used beyond them
+TOGETHER = 200_000  # points of the tiles that are transformed at a time, so that they stay in cache
 _REACH = 12  # kernels that a tile may span in float64, so that rounding in the tile stays small in a window
 _TILES = [2**a * b for a in range(3, 17) for b in (1, 3, 5, 9, 15)]
 
@@ -48,20 +51,21 @@ def estimates(image, kernel, dtype, method, threads) -> dict:
     costs = {}
     if inexact and method != "direct":
         tile, cost = _tile(image, kernel, dtype, threads)
-        costs["tile_spectra", tile] = cost
+        if method == "fft" or _has_room(image, kernel, dtype, tile):
+            costs["tile_spectra", tile] = cost
     if not inexact or method != "fft":
         turn = 4 * _CALL + dtype.itemsize / 4 * _TURN * (math.prod(image) + math.prod(kernel))
-        turned = _direct_costs(image[::-1], kernel[::-1], dtype, threads)
-        costs |= _direct_costs(image, kernel, dtype, threads)
+        turned = _direct_costs(image[::-1], kernel[::-1], dtype, threads, _ROOM - 1)  # which holds all three turned
+        costs |= _direct_costs(image, kernel, dtype, threads, _ROOM)
         costs |= {("turned", plan): cost + turn for plan, cost in turned.items()}
     return costs
 
 
-def _direct_costs(image, kernel, dtype, threads):
+def _direct_costs(image, kernel, dtype, threads, times):
     (H, W), (h, w) = image, kernel
     R, C = H - h + 1, W - w + 1
     size = dtype.itemsize / 4
-    step, room, cached = size / threads, 8 * (H * W + h * w + R * C), threads * _CACHED
+    step, room, cached = size / threads, times * (H * W + h * w + R * C), threads * _CACHED
     rows = min(R, max(1, cached // C))
     bands = math.ceil(R / rows)
     costs = {("shifted_sums", rows): h * w * (2.5 * _CALL * bands + step * _SHIFT * R * C)}
@@ -99,9 +103,9 @@ def _bag_costs(image, kernel, room, threads):
     for strips in {fewest, max(fewest, math.ceil(h * C / _NEAR))}:
         columns = math.ceil(C / strips)
         width = columns + w - 1
-        row = w * (width + 2 * h + 1) + width  # numbers that one row of outputs takes
-        rows = min(R, max(1, 2 * threads * _CACHED // (w * width)), (room - h * width) // row)
-        if rows > 0:
+        row = w * (width + 2 * h + 3) + width  # numbers that one row of outputs takes
+        rows = min(R, max(1, 2 * threads * _CACHED // (w * width)), (room - h * width) // row, (2**31 - 1) // (w * h))
+        if rows > 0 and width >= _NARROWEST:
             bands = math.ceil(R / rows)
             rows, copied = math.ceil(R / bands), _COPY * (R + bands * (h - 1)) if strips > 1 else 0
             bags = w * (_BAG + h * _BAG_ROW * (1 if h * width < 2 * _NEAR else 1.5))
@@ -119,6 +123,15 @@ def _tile(image, kernel, dtype, threads):
     points = math.prod(map(_tiled, image, kernel, longest, tile)) + math.prod(tile) / 2
     calls = 60 + 40 * math.ceil((image[0] - kernel[0] + 1) / (tile[0] - kernel[0] + 1))
     return tile, (1.6 if double else 1) * _TRANSFORM * points / threads + calls * _CALL
+
+
+def _has_room(image, kernel, dtype, tile):
+    """Whether the tiles that are transformed at a time take little enough memory: some five arrays in float64."""
+    outputs = [n - m + 1 for n, m in zip(image, kernel, strict=True)]
+    tiles = math.prod(math.ceil(n / (t - m + 1)) for n, m, t in zip(outputs, kernel, tile, strict=True))
+    points = min(tiles * math.prod(tile), max(math.prod(tile), TOGETHER))
+    size = dtype.itemsize * sum(map(math.prod, (image, kernel, outputs)))
+    return (80 if dtype.is_complex else 40) * points <= _ROOM * size
 
 
 def _tiled(n: int, m: int, longest: float, tile: int) -> float:

@@ -13,10 +13,17 @@ from helpers.interop import empty
 _quietly = np.errstate(all="ignore")  # an overflow or NaN in the image is the caller's own
 
 
+def _arrays(x, k):
+    try:
+        return x.numpy(), k.numpy()
+    except RuntimeError:  # numbers that are only marked as negative, as the imaginary part of a conjugate
+        return x.resolve_neg().numpy(), k.resolve_neg().numpy()
+
+
 @_quietly
 def window_products(x, k, few):
     """Copy what every tap, or every output, meets and multiply once: in NumPy, for small images, where calls count."""
-    image, taps = x.numpy(), k.numpy()
+    image, taps = _arrays(x, k)
     (H, W), (h, w), size = image.shape, taps.shape, image.itemsize
     R, C, step = H - h + 1, W - w + 1, (W * size, size)
     if few:
@@ -32,7 +39,7 @@ def window_products(x, k, few):
 def small_products(x, k, views):
     """Multiply the image, shifted by rows, with the kernel's columns, then add the w products; in NumPy as above."""
     (rows, row_strides), (diagonals, diagonal_strides) = views
-    image, taps = x.numpy(), k.numpy()
+    image, taps = _arrays(x, k)
     products = taps.T.dot(np.ndarray(rows, image.dtype, image, 0, row_strides).copy())
     shifted = np.ndarray(diagonals, products.dtype, products, 0, diagonal_strides)
     return torch.from_numpy(np.add.reduce(shifted, 0, products.dtype))

@@ -40,7 +40,8 @@ def main() -> None:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     if stale := stale_cells(notebook, execute_or_exit(notebook, Path.cwd())):
         cells = ", ".join(stale)
-        sys.exit(f"Refused: the outputs of {cells} are stale; run `make outputs`. Nothing was written.")
+        reason = "stale, or pictures that another Matplotlib drew"
+        sys.exit(f"Refused: the outputs of {cells} are {reason}; run `make outputs`. Nothing was written.")
     ARCHIVE.parent.mkdir(exist_ok=True)
     write_atomically(ARCHIVE, archive(html_page(notebook)))
     print_now(f"Written: {ARCHIVE}")
