@@ -525,6 +525,10 @@ def test_a_way_is_offered_just_to_its_limit(image, kernel, way, offered):
         ((100, 6000), (1, 700), {(1, 2651): 67310.0}),
         ((9, 64), (2, 1), {(8, 64): 31.51}),
         ((9, 63), (2, 1), {}),
+        ((96, 68), (25, 44), {(12, 25): 215.8}),
+        ((199, 80), (21, 53), {(26, 28): 477.7}),
+        ((238, 98), (32, 48), {(30, 51): 764.9}),
+        ((9, 3000), (5, 2), {(5, 2999): 45.38, (5, 1500): 62.51}),
     ],
 )
 def test_bags_of_rows_are_cut_at_memory_cache_and_width(image, kernel, costs):
@@ -545,6 +549,14 @@ def test_a_tile_may_be_just_as_large_as_image_or_bound(image, kernel, dtype, til
     [
         ((898, 12), (190, 11), torch.float32, False),
         ((256, 256), (63, 63), torch.float32, True),
+        ((577, 9), (3, 3), torch.float32, False),
+        ((409, 48), (34, 34), torch.float32, False),
+        # all but too much, and a little too much
+        ((197, 314), (70, 93), torch.complex64, True),
+        ((314, 108), (205, 21), torch.complex64, False),
+        ((296, 54), (20, 20), torch.float32, True),
+        ((639, 13), (358, 5), torch.float32, False),
+        ((258, 254), (86, 201), torch.float32, True),
     ],
 )
 def test_a_transform_is_chosen_only_where_it_has_room_and_else_has_to_be_asked_for(image, kernel, dtype, offered):
@@ -554,9 +566,9 @@ def test_a_transform_is_chosen_only_where_it_has_room_and_else_has_to_be_asked_f
 
 
 def test_row_numbers_of_a_band_fit_into_32_bits():
-    image, kernel = (40_000_000, 79), (150_000, 1)
-    ((rows, _),) = (plan for way, plan in estimates(image, kernel, torch.float32, "direct", 16) if way == "row_bags")
-    assert rows * kernel[0] < 2**31
+    image, kernel = (131_071 + 5 * 16_384, 3_000), (131_072, 1)
+    ((rows, _),) = (plan for way, plan in estimates(image, kernel, torch.float32, "direct", 4_000) if way == "row_bags")
+    assert rows == 13_654  # in six bands: in five, of 16,384 rows, 131,072 times as many would be 2^31
 
 
 def test_every_row_of_tiles_is_called_for():
