@@ -10,6 +10,9 @@ from torch.nn.functional import embedding_bag
 
 from helpers.interop import empty
 
+# Freed at once: from here on glibc keeps freed blocks of up to this size, its most, whose pages need not be made anew.
+torch.empty(2**25 - 2**14, dtype=torch.uint8, device="cpu")
+
 _quietly = np.errstate(all="ignore")  # an overflow or NaN in the image is the caller's own
 
 

@@ -9,9 +9,6 @@ from torch import Tensor, strided
 
 Array = np.ndarray | Tensor
 
-# Freed at once: from here on glibc keeps freed blocks of up to this size, its most, whose pages need not be made anew.
-torch.empty(2**25 - 2**14, dtype=torch.uint8, device="cpu")
-
 
 def as_tensors(**named: Array) -> tuple[list[Tensor], Callable[[Tensor], Array]]:
     """Return the named arrays as tensors that share their memory, and a function that takes results back.

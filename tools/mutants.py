@@ -132,7 +132,7 @@ def main() -> None:
     chosen = [module for module in every if any(word in module for word in arguments.only)]
     if not chosen:
         sys.exit(f"no module has such a name; there are {', '.join(every)}")
-    ok = True
+    ok, total = True, Counter()
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copies = [Path(folder, str(job)) for job in range(arguments.jobs)]
         for copy in copies:
@@ -140,16 +140,23 @@ def main() -> None:
         copy_checkout(original := Path(folder, "original"))
         os.chdir(original)  # so that nothing changes meanwhile
         for module in chosen:
-            ok &= (
-                plant(module, faults[module], copies) if arguments.figures else mutate(module, copies, arguments.again)
-            )
+            if arguments.figures:
+                ok &= plant(module, faults[module], copies)
+            else:
+                total += mutate(module, copies, arguments.again)
             for copy in copies:  # which still hold the last fault
                 shutil.copy(module, copy / module)
+    if total:
+        rate = 1 - total["survived"] / total["tested"]
+        print(
+            f"{total['tested']} mutants, {rate:.1%} killed, {total['unlisted']} survivors are not listed as equivalent"
+        )
+        ok = rate >= ENOUGH and not total["unlisted"]
     sys.exit(not ok)
 
 
-def mutate(module: str, copies: list[Path], again: bool) -> bool:
-    """Try every mutant of a module, report, and say whether the survivors are few and accounted for."""
+def mutate(module: str, copies: list[Path], again: bool) -> Counter:
+    """Try every mutant of a module, report, and count those tested, survived, and not accounted for."""
     report = REPORTS / f"{Path(module).stem}.json"
     every = {mutant: survivor(mutant) for mutant in list_mutants(module)}
     killed = (
@@ -183,7 +190,7 @@ def mutate(module: str, copies: list[Path], again: bool) -> bool:
         f"{len(survived)} survived, {len(unlisted)} of them not listed as equivalent:",
         *unlisted, sep="\n", flush=True,
     )  # fmt: skip
-    return not unlisted and rate >= ENOUGH
+    return Counter(tested=tested, survived=len(survived), unlisted=len(unlisted))
 
 
 def plant(module: str, faults: list[Planted], copies: list[Path]) -> bool:
