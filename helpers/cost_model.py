@@ -97,14 +97,15 @@ def _direct_costs(image, kernel, dtype, threads, times):
 
 
 def _bag_costs(image, kernel, room, threads):
+    """The cost of bags of rows in as few strips of columns as can be, and in strips whose rows stay near."""
     (H, W), (h, w) = image, kernel
     R, C = H - h + 1, W - w + 1
     costs, fewest = {}, math.ceil(C / _WIDEST)
     for strips in {fewest, max(fewest, math.ceil(h * C / _NEAR))}:
         columns = math.ceil(C / strips)
         width = columns + w - 1
-        row = w * (width + 2 * h + 3) + width  # numbers that one row of outputs takes
-        rows = min(R, max(1, 2 * threads * _CACHED // (w * width)), (room - h * width) // row, (2**31 - 1) // (w * h))
+        row = w * (width + 3 * h + 4) + width  # numbers that one row of outputs takes; a row number counts twice
+        rows = min(R, max(1, 2 * threads * _CACHED // (w * width)), (room - h * width) // row)
         if rows > 0 and width >= _NARROWEST:
             bands = math.ceil(R / rows)
             rows, copied = math.ceil(R / bands), _COPY * (R + bands * (h - 1)) if strips > 1 else 0

@@ -114,9 +114,9 @@ def row_bags(x, k, plan):
     rows, columns = plan
     (H, W), (h, w) = x.shape, k.shape
     R, C = H - h + 1, W - w + 1
-    y, whole = empty((R, C), x), {"dtype": torch.int32, "device": x.device}
-    met = torch.arange(rows + h - 1, **whole).as_strided((rows, w, h), (1, 0, 1)).reshape(-1)
-    starts, weights = torch.arange(0, rows * w * h, h, **whole), k.t().expand(rows, w, h).reshape(-1)
+    y, weights = empty((R, C), x), k.t().expand(rows, w, h).reshape(-1)
+    met = torch.arange(rows + h - 1, device=x.device).as_strided((rows, w, h), (1, 0, 1)).reshape(-1)
+    starts = torch.arange(0, rows * w * h, h, device=x.device)
     for r in range(0, R, rows):
         for c in range(0, C, columns):
             out = y[r : r + rows, c : c + columns]

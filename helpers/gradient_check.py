@@ -8,17 +8,9 @@ from functools import partial, wraps
 import numpy as np
 import torch
 
+from helpers import checked_calls as calls
 from helpers.agreement import EXCUSE, Agreement, judge
-from helpers.central_differences import (
-    Slopes,
-    is_array,
-    is_float64,
-    kind,
-    like,
-    nudged,
-    numerical_gradient,
-    to_numpy,
-)
+from helpers.central_differences import Slopes, like, nudged, numerical_gradient, to_numpy
 from helpers.gradient_hints import explain
 from helpers.interop import Array
 from helpers.kept_state import state_kept
@@ -103,7 +95,7 @@ def check_gradients(
     try:
         with state_kept(forward, backward), np.errstate(all="ignore"):
             return GradientReport(tolerance, _compare(forward, backward, named, tolerance, seed))
-    except _Refusal as refusal:
+    except calls.Refusal as refusal:
         return GradientReport(tolerance, refusal=str(refusal))
 
 
@@ -132,39 +124,30 @@ def check_autograd(
     return check_gradients(forward, backward, inputs, tolerance=tolerance, seed=seed)
 
 
-class _Refusal(Exception):  # noqa: N818 - it carries a finding
-    """A fault after which comparing values would mean nothing."""
-
-
-def _require(holds: bool, fault: str) -> None:
-    if not holds:
-        raise _Refusal(fault)
-
-
 def _compare(forward, backward, named: dict[str, Array], tolerance: float, seed: int) -> tuple[Agreement, ...]:
     for name, x in named.items():
-        _require_usable(name, x)
-        _require(to_numpy(x).size > 0, f"{name}: is empty, so the check would prove nothing")
-    _require(bool(named), "inputs: there are none, so the check would prove nothing")
-    given, out, cache = _run(forward, named)
+        calls.require_usable(name, x)
+        calls.require(to_numpy(x).size > 0, f"{name}: is empty, so the check would prove nothing")
+    calls.require(bool(named), "inputs: there are none, so the check would prove nothing")
+    given, out, cache = calls.run(forward, named)
     first = to_numpy(out).copy()
-    _require_repeatable(forward, named, first)
+    calls.require_repeatable(forward, named, first)
     dout = _random(out, seed)
-    analytic = _gradients(backward, dout, cache, named)
+    analytic = calls.gradients(backward, dout, cache, named)
     lent = [("dout", dout, _random(out, seed)), ("out", out, first)]
     for name, now, before in [*lent, *zip(named, given, named.values(), strict=True)]:
-        _require(_same(now, before), f"backward: changes {name}")
-    _require_repeated(backward, dout, cache, named, analytic)
-    scaled = _gradients(backward, like(dout, to_numpy(dout) * _SCALE), cache, named)
+        calls.require(calls.same(now, before), f"backward: changes {name}")
+    calls.require_repeated(backward, dout, cache, named, analytic)
+    scaled = calls.gradients(backward, like(dout, to_numpy(dout) * _SCALE), cache, named)
 
-    _, _, cache = _run(forward, {name: nudged(x, seed=k) for k, (name, x) in enumerate(named.items())})
-    rounded = _gradients(backward, nudged(dout, seed=len(named)), cache, named)
+    _, _, cache = calls.run(forward, {name: nudged(x, seed=k) for k, (name, x) in enumerate(named.items())})
+    rounded = calls.gradients(backward, nudged(dout, seed=len(named)), cache, named)
     found, numerical = {}, {}
     for k, (name, x) in enumerate(named.items()):
-        slopes = Slopes(partial(_output, forward, given, k), x, dout)
+        slopes = Slopes(partial(calls.output, forward, given, k), x, dout)
         rounding = np.nan_to_num(np.abs(rounded[name] - analytic[name]))  # what is NaN excuses nothing
         found[name], numerical[name] = judge(name, slopes, analytic[name], rounding, tolerance)
-    _require_repeatable(forward, named, first)
+    calls.require_repeatable(forward, named, first)
     values = {name: to_numpy(x) for name, x in named.items()}
     for name, agreement in found.items():
         bent = _bent(analytic[name], scaled[name])
@@ -174,66 +157,11 @@ def _compare(forward, backward, named: dict[str, Array], tolerance: float, seed:
     return tuple(found.values())
 
 
-def _run(forward: Callable, named: dict[str, Array]) -> tuple[list[Array], Array, object]:
-    """Fresh copies of the inputs, and the out and the cache that forward makes of them."""
-    given = [_fresh(x) for x in named.values()]
-    result = forward(*given)
-    is_pair = isinstance(result, tuple | list) and len(result) == 2
-    _require(is_pair, f"forward: must return the pair (out, cache), got {kind(result)}")
-    for (name, x), now in zip(named.items(), given, strict=True):
-        _require(_same(now, x), f"forward: changes {name}")
-    _require_usable("out", result[0])
-    return given, *result
-
-
-def _output(forward: Callable, given: list[Array], k: int, x: Array) -> np.ndarray:
-    return to_numpy(forward(*given[:k], x, *given[k + 1 :])[0])
-
-
-def _gradients(backward: Callable, dout: Array, cache: object, named: dict[str, Array]) -> dict[str, np.ndarray]:
-    """The gradient of each input, as a NumPy copy."""
-    result = backward(dout, cache)
-    result = (result,) if len(named) == 1 and is_array(result) else result
-    got = f"{len(result)} gradients" if isinstance(result, tuple | list) else kind(result)
-    expected = f"{len(named)} gradients"
-    _require(got == expected, f"backward: must return {expected} ({', '.join(named)}), got {got}")
-    for (name, x), gradient in zip(named.items(), result, strict=True):
-        _require(gradient is not None, f"{name}: its gradient is missing (None)")
-        same_kind = is_float64(gradient) and isinstance(gradient, torch.Tensor) == isinstance(x, torch.Tensor)
-        _require(same_kind, f"{name}: its gradient must be a {kind(x)}, got {kind(gradient)}")
-        shape, got = tuple(x.shape), tuple(gradient.shape)
-        _require(shape == got, f"{name}: its gradient must have shape {shape}, got {got}")
-    return {name: to_numpy(gradient).copy() for name, gradient in zip(named, result, strict=True)}
-
-
-def _require_usable(name: str, x: Array) -> None:
-    _require(is_float64(x), f"{name}: must be a float64 array, got {kind(x)}")
-    for index in np.argwhere(~np.isfinite(to_numpy(x))).tolist():
-        raise _Refusal(f"{name}: is not finite at {tuple(index)}: {to_numpy(x)[tuple(index)]}")
-
-
-def _require_repeatable(forward: Callable, named: dict[str, Array], first: np.ndarray) -> None:
-    same = _same(_run(forward, named)[1], first)
-    _require(same, "forward: is not deterministic: the same inputs give another output when it is called again")
-
-
-def _require_repeated(backward: Callable, dout: Array, cache: object, named: dict, analytic: dict) -> None:
-    try:
-        again = _gradients(backward, dout, cache, named)
-    except Exception as error:
-        raise _Refusal(f"backward: changes its cache: called again with it, it raises {error!r}") from error
-    for name, gradient in analytic.items():
-        _require(
-            _same(again[name], gradient),
-            f"{name}: backward changes its cache: called again, it gives another",
-        )
-
-
 def _bent(gradient: np.ndarray, scaled: np.ndarray) -> str:
     """How a gradient fails to be _SCALE times as large for _SCALE times the dout; empty where it does not."""
     if not np.isfinite(gradient).all():
         return ""
-    if gradient.any() and _same(scaled, gradient):
+    if gradient.any() and calls.same(scaled, gradient):
         return "it ignores dout"
     off = np.where(scaled == gradient * _SCALE, 0, np.abs(scaled / _SCALE - gradient))  # where both overflow too
     index = tuple(int(j) for j in np.unravel_index(np.argmax(off), off.shape))
@@ -257,11 +185,3 @@ def _names(forward: Callable, count: int) -> list[str]:
         parameters = ()
     names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     return names[:count] if len(names) >= count else [f"input {k}" for k in range(count)]
-
-
-def _fresh(x: Array) -> Array:
-    return like(x, to_numpy(x).copy(), keep_grad=True)
-
-
-def _same(a: Array, b: Array) -> bool:
-    return np.array_equal(to_numpy(a), to_numpy(b), equal_nan=True)

@@ -9,7 +9,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.nn.functional import batch_norm
 
-from helpers import batch_norm as module
+from helpers import channel_arithmetic as arithmetic
 from helpers.batch_norm import (
     batchnorm_backward,
     batchnorm_forward,
@@ -116,11 +116,11 @@ def passes(monkeypatch):
 
     def count(x):
         seen = []
-        monkeypatch.setattr(module, "_centered", lambda *arguments: seen.append(x) or centered(*arguments))
-        module._statistics(x, torch.empty_like(x))
+        monkeypatch.setattr(arithmetic, "_centered", lambda *arguments: seen.append(x) or centered(*arguments))
+        arithmetic._statistics(x, torch.empty_like(x))
         return len(seen)
 
-    centered = module._centered
+    centered = arithmetic._centered
     return count
 
 
@@ -256,8 +256,8 @@ def test_blocks_of_channels_change_nothing(monkeypatch, block, mean, mode):
     running = {"running_mean": np.linspace(-1, 1, 11), "running_var": np.linspace(0.5, 2, 11)}
     whole, parts = ({"mode": mode, **running} for _ in range(2))
     expected = run(*arrays, whole)
-    monkeypatch.setattr(module, "_BLOCK", block)
-    monkeypatch.setattr(module, "_SMALL", 0)
+    monkeypatch.setattr(arithmetic, "_BLOCK", block)
+    monkeypatch.setattr(arithmetic, "_SMALL", 0)
     for one, other in zip(run(*arrays, parts), expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-13)  # sums may be split differently
     for name in running:
@@ -514,7 +514,7 @@ def test_a_mean_is_kept_where_squares_overflow(dtype, scale, mean):
     rng = np.random.default_rng(7)
     x = ((rng.standard_normal((5, 2, 13, 11)) + mean) * [[[[scale]], [[1.0]]]]).astype(dtype)
     param = {"mode": "train", "momentum": 0}
-    out, _ = module.spatial_batchnorm_forward(x, np.ones(2, dtype), np.zeros(2, dtype), param)
+    out, _ = spatial_batchnorm_forward(x, np.ones(2, dtype), np.zeros(2, dtype), param)
     expected = x.astype(np.longdouble).mean((0, 2, 3))
     assert (abs(param["running_mean"] - expected) <= 100 * np.finfo(dtype).eps * abs(x).max((0, 2, 3))).all()
     assert np.allclose(out.std((0, 2, 3)), 1, atol=1e-4)
@@ -524,15 +524,15 @@ def test_a_mean_is_kept_where_squares_overflow(dtype, scale, mean):
     ("size", "blocks"), [(50, [1] * 5), (200, [2, 2, 1]), (300, [3, 2]), (479, [4, 1]), (480, [5]), (2000, [5])]
 )
 def test_blocks_are_whole_channels_of_at_most_so_many_bytes(monkeypatch, size, blocks):
-    monkeypatch.setattr(module, "_BLOCK", size)
+    monkeypatch.setattr(arithmetic, "_BLOCK", size)
     maps, scale = torch.zeros(2, 3, 4, 5), torch.zeros(5)
     for order in ((0, 3, 1, 2), (0, 3, 2, 1), (3, 1, 2, 0)):  # of memory, the last axis in steps of one number
         inverse = [order.index(axis) for axis in range(4)]
         x = maps.permute(order).contiguous().permute(inverse)
-        found = list(module._blocks(x, scale))
+        found = list(arithmetic.blocks(x, scale))
         assert [block.shape[-1] for block, _ in found] == [len(part) for _, part in found] == blocks
         assert (found[0][0] is x) == (len(blocks) == 1)
-    assert len(module._blocks(maps.contiguous(), scale)) == 1  # the channels interleave
+    assert len(arithmetic.blocks(maps.contiguous(), scale)) == 1  # the channels interleave
 
 
 @pytest.mark.parametrize(("size", "blocks"), [(2**23, 1), (2**23 + 1, 2)])
@@ -540,7 +540,7 @@ def test_a_block_has_8_mebibytes(size, blocks):
     channels = blocks + 1  # into so many each of the two sizes can be divided
     maps = torch.empty(channels, size // channels, dtype=torch.uint8).T
     assert maps.nbytes == size
-    assert len(list(module._blocks(maps))) == blocks
+    assert len(list(arithmetic.blocks(maps))) == blocks
 
 
 @pytest.mark.parametrize(
@@ -556,25 +556,25 @@ def test_a_block_has_8_mebibytes(size, blocks):
     ],
 )
 def test_each_image_is_summed_by_itself_where_it_is_not_tiny_and_x_is_large(shape, chosen):
-    assert module._by_image(module._channels_last(torch.empty(shape))) == chosen
+    assert arithmetic._by_image(arithmetic.channels_last(torch.empty(shape))) == chosen
 
 
 def test_interleaved_channels_are_summed_together():
     maps = torch.empty(40, 32, 32, 4)
-    assert not module._by_image(maps)
-    assert module._by_image(maps[..., ::2])
+    assert not arithmetic._by_image(maps)
+    assert arithmetic._by_image(maps[..., ::2])
 
 
 def test_a_large_result_has_the_memory_order_of_x():
     maps = torch.empty(1, 3, 1700, 1700).contiguous(memory_format=torch.channels_last)
     assert maps.nbytes > 2**25
-    assert module._like(maps).stride() == maps.stride()
+    assert arithmetic.like(maps).stride() == maps.stride()
 
 
 def test_a_large_result_is_in_numpys_memory():
     x = torch.empty(2**25, dtype=torch.uint8)
     tracemalloc.start()
-    result = module._like(x)
+    result = arithmetic.like(x)
     in_numpy, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert in_numpy >= result.nbytes == x.nbytes
@@ -582,7 +582,7 @@ def test_a_large_result_is_in_numpys_memory():
 
 def test_a_wrong_shape_is_named_beside_the_right_one():
     with pytest.raises(ValueError, match=r"gamma must have shape \(3,\), got \(4,\)"):
-        module.spatial_batchnorm_forward(np.ones((2, 3, 5, 7)), np.ones(4), np.ones(3), {"mode": "train"})
+        spatial_batchnorm_forward(np.ones((2, 3, 5, 7)), np.ones(4), np.ones(3), {"mode": "train"})
 
 
 def test_a_negative_running_variance_is_named_with_its_value():
@@ -626,9 +626,9 @@ def test_a_call_under_a_mode_of_torch_leaves_nothing_to_later_calls():
 
 
 def test_a_number_is_made_once_but_never_kept_from_a_mode_of_torch():
-    number = module._number(0.28125, torch.float32)  # of no other test
-    assert module._number(0.28125, torch.float32) is number
+    number = arithmetic.number(0.28125, torch.float32)  # of no other test
+    assert arithmetic.number(0.28125, torch.float32) is number
     with FakeTensorMode():
-        within = module._number(0.21875, torch.float32)
+        within = arithmetic.number(0.21875, torch.float32)
     assert isinstance(within, FakeTensor)
-    assert not isinstance(module._number(0.21875, torch.float32), FakeTensor)
+    assert not isinstance(arithmetic.number(0.21875, torch.float32), FakeTensor)

@@ -446,11 +446,15 @@ def test_a_submission_runs_where_it_is_unpacked(tmp_path, monkeypatch):
     }
     stored = nbformat.read(unpacked / "coursework1.ipynb", as_version=4)
     fresh = execute(stored, unpacked)
-    texts, again = (
-        {cell.id: [submission.apart(output)[0] for output in cell.get("outputs", [])] for cell in notebook.cells}
-        for notebook in (stored, fresh)  # each Matplotlib draws its letters a little differently
-    )
-    assert again == texts
+    pictured = [cell.id for cell in stored.cells if any(map(picture, cell.get("outputs", [])))]
+    assert submission.stale_cells(stored, fresh) in ([], pictured)  # all, where another Matplotlib draws the letters
+    for before, after in zip(stored.cells, fresh.cells, strict=True):
+        texts = [[submission.apart(output)[0] for output in cell.get("outputs", [])] for cell in (before, after)]
+        assert texts[0] == texts[1]
+
+
+def picture(output) -> str | None:
+    return submission.apart(output)[1]
 
 
 def test_the_same_submission_has_the_same_bytes(monkeypatch):

@@ -136,7 +136,10 @@ def with_imports(modules, source: Path) -> set[str]:
     while waiting:
         found.add(name := waiting.pop())
         text = (source / "helpers" / f"{name}.py").read_text("utf-8")
-        waiting += set(re.findall(r"^from helpers\.(\w+) import", text, flags=re.MULTILINE)) - found
+        for node in (node for node in ast.parse(text).body if isinstance(node, ast.ImportFrom)):
+            package, _, module = node.module.partition(".")
+            names = [module] if module else [alias.name for alias in node.names]
+            waiting += set(names) - found if package == "helpers" else ()
     return found
 
 

@@ -41,11 +41,13 @@ PRELOADED = (
 MODULES = {  # the test files, and which of the fuzz tests
     "helpers/interop.py": ("interop batch_norm cross_correlation", "cross_corr or spatial"),
     "helpers/batch_norm.py": ("batch_norm", "batch_norm"),
+    "helpers/channel_arithmetic.py": ("batch_norm", "batch_norm"),
     "helpers/cross_correlation.py": ("cross_correlation", "cross_corr"),
     "helpers/correlation_ways.py": ("cross_correlation cost_model", "cross_corr"),
     "helpers/direct_sums.py": ("cross_correlation cost_model", "cross_corr"),
     "helpers/cost_model.py": ("cost_model cross_correlation", "cross_corr"),
     "helpers/gradient_check.py": ("gradient_check", "gradient or relative or autograd"),
+    "helpers/checked_calls.py": ("gradient_check", "gradient or relative or autograd"),
     "helpers/agreement.py": ("gradient_check", "gradient or relative or autograd"),
     "helpers/central_differences.py": ("gradient_check", "gradient or relative or autograd"),
     "helpers/gradient_hints.py": ("gradient_hints gradient_check", ""),

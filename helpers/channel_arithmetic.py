@@ -1,0 +1,139 @@
+"""The arithmetic of batch normalization, on blocks of whole channels: arrays whose last axis is the channels'."""
+
+from functools import lru_cache
+
+import torch
+
+from helpers.interop import empty
+
+_BLOCK = 8_388_608  # bytes of x worked on at a time, whole channels, so that passes find them in the cache
+_AXES = (0, 1, 2)  # all but the last, the channels
+_MANY = 512  # values a channel: float32 sums of more products lose digits where both factors have a mean
+_SMALL = 32_768  # numbers: torch sums so many in a single thread
+
+
+def normalize(block, mode, eps):
+    """Normalize whole channels into out; return their mean and variance, and what the backward pass needs."""
+    maps, out, scale, offset, mean, var = block
+    if mode == "train":
+        center, shrink, shift, mean, var = _statistics(maps, out)
+    else:
+        center, shrink, shift = mean.clone(), None, torch.zeros_like(mean)
+    inverse_std = torch.add(var, eps if shrink is None else shrink.square().mul_(eps)).rsqrt_()
+    factor = scale * inverse_std
+    torch.mul(_centered(maps, center, shrink, out), factor, out=out)
+    out.add_(torch.addcmul(offset, factor, shift, value=-1))
+    return mean, var if shrink is None else var / shrink.square(), center, shrink, shift, inverse_std, factor
+
+
+def _statistics(maps, scratch):
+    """A cache's center, shrink and shift, the mean of x, the variance of (x - center) shrink; scratch is like maps.
+
+    The variance is the mean square less the squared mean, but of values whose mean is at most a quarter of the
+    standard deviation, so that next to nothing cancels. Where x is not such a case, its mean becomes the center, and
+    what then is left of a mean corrects its rounding; where squares overflow even so, take smaller values.
+    """
+    center, shrink = None, None
+    share = number(maps.shape[-1] / maps.numel(), maps.dtype)
+    for attempt in range(6):
+        values = _centered(maps, center, shrink, scratch)
+        shift, squares = _sum(values).mul_(share), _sum_of_squares(values, scratch).mul_(share)
+        mean = shift if shrink is None else shift / shrink
+        mean = mean if center is None else center + mean
+        var = torch.addcmul(squares, shift, shift, value=-1)
+        if torch.lerp(squares, var, 17).min().item() >= 0:  # var - 16 shift^2, or NaN where squares overflow
+            break
+        if attempt > 1 and shrink is None and not squares.isfinite().all():
+            limits = torch.finfo(maps.dtype)  # a power of two that brings any difference to where it can be squared
+            shrink = torch.ones_like(squares).masked_fill_(~squares.isfinite(), limits.eps * limits.tiny**0.5)
+        else:
+            center = mean
+    return center, shrink, shift, mean, var
+
+
+def gradients(block, statistics, mode):
+    """Write dx of whole channels; return their dgamma and dbeta."""
+    (maps, grads, dx), (center, shrink, shift, inverse_std, factor) = block, statistics
+    dbeta, share = _sum(grads), maps.shape[-1] / maps.numel()
+    if center is None and maps.dtype == torch.float32 and _MANY * share < 1:
+        rest = _sum(torch.sub(grads, dbeta, alpha=share, out=dx))
+        products = _sum(dx.mul_(maps))
+    else:
+        rest, products = dbeta, _sum(torch.mul(_centered(maps, center, shrink, dx), grads, out=dx))
+    dgamma = torch.addcmul(products, rest, shift, value=-1).mul_(inverse_std)
+    factor = factor if shrink is None else factor * shrink
+    if mode == "train":
+        slope = dgamma * inverse_std
+        level = torch.addcmul(dbeta, slope, shift, value=-1)
+        torch.addcmul(grads, _centered(maps, center, shrink, dx), slope, value=-share, out=dx)
+        dx.sub_(level, alpha=share).mul_(factor)
+    else:
+        torch.mul(grads, factor, out=dx)
+    return dgamma, dbeta
+
+
+def _centered(maps, center, shrink, out):
+    if center is None:
+        return maps
+    torch.sub(maps, center, out=out)
+    return out if shrink is None else out.mul_(shrink)
+
+
+def _sum(maps):
+    return maps.sum((1, 2)).sum(0) if _by_image(maps) else maps.sum(_AXES[: maps.dim() - 1])
+
+
+def _sum_of_squares(maps, scratch):
+    if _by_image(maps):
+        return torch.linalg.vector_norm(maps, dim=(1, 2)).square_().sum(0)
+    return _sum(torch.mul(maps, maps, out=scratch))
+
+
+def _by_image(maps):
+    """Whether to sum every image by itself first, which keeps each thread to what it has in its cache."""
+    return maps.numel() > _SMALL and maps.dim() == 4 and maps.shape[1] * maps.shape[2] >= 16 and maps.stride(-1) > 1
+
+
+def average(old, new, momentum):
+    """momentum old + (1 - momentum) new; at 0 and 1 exactly, even where the other one is not finite."""
+    if momentum in {0, 1}:
+        return (old if momentum else new).clone()
+    if momentum > 0.5:
+        return torch.lerp(old, new, number(1 - momentum, new.dtype))
+    return torch.add(momentum * old, new, alpha=1 - momentum)  # lerp would subtract one infinity from another
+
+
+def number(value, dtype):
+    """A number as a tensor of no dimensions, with which torch computes faster than with a Python number."""
+    if torch._C._len_torch_dispatch_stack() or torch._C._are_functorch_transforms_active():
+        return _number_once.__wrapped__(value, dtype)  # a tensor of the mode's own kind, of no use after it
+    return _number_once(value, dtype)
+
+
+@lru_cache
+def _number_once(value, dtype):
+    return torch.scalar_tensor(value, dtype=dtype, device="cpu")
+
+
+def blocks(*arrays):
+    """The arrays in step, in blocks of whole channels; in one where the channels interleave."""
+    maps = arrays[0]
+    if maps.nbytes <= _BLOCK or maps.stride(-1) == 1:
+        return [arrays]
+    channels = max(1, _BLOCK * maps.shape[-1] // maps.nbytes)
+    return zip(*(array.split(channels, -1) for array in arrays), strict=True)
+
+
+def joined(blocks):
+    """The first two arrays of every block, put together again along the channels."""
+    first, *others = [block[:2] for block in blocks]
+    return [torch.cat(parts) for parts in zip(first, *others, strict=True)] if others else first
+
+
+def like(maps):
+    return empty(maps.shape, maps) if maps.nbytes > _BLOCK and maps.is_contiguous() else torch.empty_like(maps)
+
+
+def channels_last(x):
+    """(N, C, H, W) seen as (N, H, W, C), so that numbers a channel, (C,), broadcast against it as they are."""
+    return x.permute(0, 2, 3, 1) if x.dim() == 4 else x
