@@ -78,19 +78,19 @@ def _forward(x, gamma, beta, bn_param, axes):
     tensors, give_back = as_tensors(x=x, gamma=gamma, beta=beta, **running)
     dtype = _check(tensors, ("gamma", "beta", *running), axes)
     maps, scale, offset, *given = _computable(tensors, dtype)
-    averages = {name: given.pop(0) if name in running else torch.zeros_like(scale) for name in _AVERAGES}
-    if mode == "test" and (averages["running_var"] < 0).any():
-        raise ValueError(f"bn_param['running_var'] must not be negative, got {averages['running_var'].min().item()}")
+    old_mean, old_var = [given.pop(0) if name in running else torch.zeros_like(scale) for name in _AVERAGES]
+    if mode == "test" and (old_var < 0).any():
+        raise ValueError(f"bn_param['running_var'] must not be negative, got {old_var.min().item()}")
     limits, out = torch.finfo(maps.dtype), arithmetic.like(maps)
     eps = arithmetic.number(min(max(eps, limits.tiny), limits.max), maps.dtype)
-    arrays = arithmetic.channels_last(maps), arithmetic.channels_last(out), scale, offset, *averages.values()
+    arrays = maps.transpose(1, -1), out.transpose(1, -1), scale, offset, old_mean, old_var
     blocks = [arithmetic.normalize(block, mode, eps) for block in arithmetic.blocks(*arrays)]
     out = give_back(_as(dtype, out))
     if mode == "train":
-        pairs = zip(averages.values(), arithmetic.joined(blocks), strict=True)
-        kept = [give_back(_as(dtype, arithmetic.average(*pair, momentum))) for pair in pairs]
-        bn_param.update(zip(averages, kept, strict=True))
-    return out, Cache(x, mode, tuple(block[2:] for block in blocks))
+        mean, var = arithmetic.joined(blocks)
+        mean, var = arithmetic.average(old_mean, mean, momentum), arithmetic.average(old_var, var, momentum)
+        bn_param.update(running_mean=give_back(_as(dtype, mean)), running_var=give_back(_as(dtype, var)))
+    return out, Cache(x, mode, tuple([block[2:] for block in blocks]))
 
 
 def _backward(dout, cache):
@@ -101,9 +101,10 @@ def _backward(dout, cache):
         raise TypeError(f"dout must have the dtype of x, {x.dtype}, got {grads.dtype}")
     grads, maps = _computable((grads, x), x.dtype)
     dx = arithmetic.like(maps)
-    blocks = zip(arithmetic.blocks(*map(arithmetic.channels_last, (maps, grads, dx))), cache.statistics, strict=True)
-    channels = arithmetic.joined([arithmetic.gradients(block, statistics, cache.mode) for block, statistics in blocks])
-    return tuple(give_back(_as(x.dtype, gradient)) for gradient in (dx, *channels))
+    blocks = arithmetic.blocks(maps.transpose(1, -1), grads.transpose(1, -1), dx.transpose(1, -1))
+    pairs = zip(blocks, cache.statistics, strict=True)
+    dgamma, dbeta = arithmetic.joined([arithmetic.gradients(*pair, cache.mode) for pair in pairs])
+    return give_back(_as(x.dtype, dx)), give_back(_as(x.dtype, dgamma)), give_back(_as(x.dtype, dbeta))
 
 
 def _computable(tensors, dtype):

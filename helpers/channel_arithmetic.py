@@ -7,7 +7,6 @@ import torch
 from helpers.interop import empty
 
 _BLOCK = 8_388_608  # bytes of x worked on at a time, whole channels, so that passes find them in the cache
-_AXES = (0, 1, 2)  # all but the last, the channels
 _MANY = 512  # values a channel: float32 sums of more products lose digits where both factors have a mean
 _SMALL = 32_768  # numbers: torch sums so many in a single thread
 
@@ -80,7 +79,7 @@ def _centered(maps, center, shrink, out):
 
 
 def _sum(maps):
-    return maps.sum((1, 2)).sum(0) if _by_image(maps) else maps.sum(_AXES[: maps.dim() - 1])
+    return maps.sum((1, 2)).sum(0) if _by_image(maps) else maps.sum_to_size(maps.shape[-1])
 
 
 def _sum_of_squares(maps, scratch):
@@ -132,8 +131,3 @@ def joined(blocks):
 
 def like(maps):
     return empty(maps.shape, maps) if maps.nbytes > _BLOCK and maps.is_contiguous() else torch.empty_like(maps)
-
-
-def channels_last(x):
-    """(N, C, H, W) seen as (N, H, W, C), so that numbers a channel, (C,), broadcast against it as they are."""
-    return x.permute(0, 2, 3, 1) if x.dim() == 4 else x
