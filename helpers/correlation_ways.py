@@ -6,7 +6,7 @@ from functools import lru_cache
 import torch
 
 from helpers import direct_sums
-from helpers.cost_model import TOGETHER, cheapest_way
+from helpers.cost_model import IN_NUMPY, TOGETHER, cheapest_way
 from helpers.interop import empty
 
 # The dtype that sums are held in. Unsigned words are added as signed ones: modulo 2^n the bits are the same.
@@ -35,6 +35,23 @@ def values(x: torch.Tensor, k: torch.Tensor, method: str) -> torch.Tensor:
 def planned(x: torch.Tensor, k: torch.Tensor, method: str) -> tuple:
     """The way to the values and its parameter, once the arguments are found to be fit."""
     return _plan((x.shape, k.shape), x.dtype, method, (x.device, k.device), torch.get_num_threads())
+
+
+def small_gradients(x: torch.Tensor, k: torch.Tensor, upstream: torch.Tensor, method: str) -> tuple | None:
+    """Both gradients outside any graph, where NumPy is the way to both; else None."""
+    plans = _gradient_plans((x.shape, k.shape), x.dtype, method, (x.device, k.device), torch.get_num_threads())
+    return direct_sums.gradients_in_numpy(x.contiguous(), k, upstream, plans) if plans else None
+
+
+@lru_cache
+def _gradient_plans(shapes, dtype, method, devices, threads):
+    image, kernel = shapes
+    outputs = torch.Size(n - m + 1 for n, m in zip(image, kernel, strict=True))
+    small, large = sorted((kernel, outputs), key=math.prod)
+    padded = torch.Size(n + 2 * m - 2 for n, m in zip(large, small, strict=True))
+    pairs = (padded, small), (image, outputs)
+    ways, plans = zip(*(_plan(pair, dtype, method, devices, threads) for pair in pairs), strict=True)
+    return plans if set(ways) == {direct_sums.in_numpy} else None
 
 
 @lru_cache
@@ -67,7 +84,8 @@ def _prepared(way, parameter, image, kernel, itemsize):
         return _tile_spectra, parameter
     if way == "small_products":
         parameter = direct_sums.small_views(image, kernel, itemsize)
-    return getattr(direct_sums, way), parameter
+    function = getattr(direct_sums, way)
+    return (direct_sums.in_numpy, (function, parameter)) if way in IN_NUMPY else (function, parameter)
 
 
 def _resolved(x, k, plan):

@@ -10,7 +10,10 @@ import torch
 
 _CALL = 1_300.0  # one torch operation, called from Python
 _SMALL_CALL = 900.0  # one NumPy operation
-_WINDOW = 0.1  # copy one pixel to where NumPy multiplies it, and do so
+_WINDOW = 5.0  # begin the sum of one window
+_COLUMN = 0.065  # copy one pixel of the columns of windows
+_DOT = 0.038  # one multiply-add of a window
+_TAP = 0.1  # copy one pixel to where a tap meets it, and multiply it
 _SMALL_PRODUCT = 0.36  # write one entry of NumPy's product, and add it
 _SHIFT = 0.11  # multiply and add one shifted pixel
 _COPY = 0.2  # copy one pixel beside others
@@ -18,6 +21,7 @@ _ROW = 40.0  # begin one row of outputs in a batch of matrix products
 _SUM = 0.06  # add one entry of such a product where it is formed
 _PRODUCT = {1: 0.3, 2: 0.24}  # write one entry of a product for one row of outputs, or two, and add it later
 _MULTIPLY = 0.024  # one multiply-add inside the product
+_LANES = 16  # columns that it multiplies at least
 _BAG = 0.12  # write one entry of a bag of rows, and add it later
 _BAG_ROW = 0.017  # add one weighted entry of a row to a bag
 _OUTPUT = 0.45  # add the bags of one output, beyond what each of them costs
@@ -29,6 +33,7 @@ _TRANSFORM = 8.0  # one point of a float64 tile, forth and back (single precisio
 _CACHED = 262_144  # numbers a thread that stay in cache
 _SERIAL = 262_144  # multiply-adds up to which NumPy's matrix product keeps to one thread
 _ROOM = 8  # times the size of inputs and output that may be used beyond them
+IN_NUMPY = {"window_products", "tap_products", "small_products"}
 TOGETHER = 200_000  # points of the tiles that are transformed at a time, so that they stay in cache
 _REACH = 12  # kernels that a tile may span in float64, so that rounding in the tile stays small in a window
 _TILES = [2**a * b for a in range(3, 17) for b in (1, 3, 5, 9, 15)]
@@ -41,7 +46,7 @@ def cheapest_way(
     device, threads = machine
     costs = estimates(image, kernel, dtype, method, threads)
     if device.type != "cpu":
-        costs = {way: cost for way, cost in costs.items() if way[0] not in ("window_products", "small_products")}
+        costs = {way: cost for way, cost in costs.items() if way[0] not in IN_NUMPY}
     return min(costs, key=costs.get)
 
 
@@ -69,15 +74,16 @@ def _direct_costs(image, kernel, dtype, threads, times):
     rows = min(R, max(1, cached // C))
     bands = math.ceil(R / rows)
     costs = {("shifted_sums", rows): h * w * (2.5 * _CALL * bands + step * _SHIFT * R * C)}
-    few = h * w > R * C
-    copied = h * w * (R * C if few else R * W)
-    if copied <= min(_SERIAL, room - 2 * R * W):
-        costs["window_products", few] = 5 * _SMALL_CALL + size * _WINDOW * copied
+    if H * w * C <= min(_CACHED, room):
+        sums = _WINDOW * R * C + size * (_COLUMN * H * w * C + _DOT * h * w * R * C)
+        costs["window_products", None] = 5 * _SMALL_CALL + sums
+    if h * w * R * W <= min(_SERIAL, room - 2 * R * W):
+        costs["tap_products", None] = 5 * _SMALL_CALL + size * _TAP * h * w * R * W
     if h * w * R * W <= _SERIAL and (h + w) * R * W <= room:
-        costs["small_products", None] = 7 * _SMALL_CALL + size * _SMALL_PRODUCT * w * R * W
+        costs["small_products", None] = 6 * _SMALL_CALL + size * _SMALL_PRODUCT * w * R * W
     if dtype.is_floating_point or dtype.is_complex:
         if h > 1:  # matrix products with one factor are slow
-            sums = w * R * (_ROW / threads + step * C * (_SUM + 2 * h * _MULTIPLY))
+            sums = w * R * (_ROW / threads + step * (C * _SUM + max(C, _LANES) * 2 * h * _MULTIPLY))
             costs["column_sums", rows] = (4 + bands * (2 + 3 * w)) * _CALL + sums
         for block in (1, 2) if size > 1 else (1,):
             rows = min(R, max(block, cached // (w * W)), room // (w * W)) // block * block
@@ -85,8 +91,8 @@ def _direct_costs(image, kernel, dtype, threads, times):
                 bands = math.ceil(R / rows)
                 rows = math.ceil(R / bands / block) * block  # bands of one height
                 calls = (3 if block == 1 else 14) + 6 * bands
-                entry = _PRODUCT[block] + (h + block - 1) * _MULTIPLY
-                costs["row_products", (block, rows)] = calls * _CALL + R * (_ROW / threads + step * w * W * entry)
+                row = W * _PRODUCT[block] + max(W, _LANES) * (h + block - 1) * _MULTIPLY
+                costs["row_products", (block, rows)] = calls * _CALL + R * (_ROW / threads + step * w * row)
     if dtype == torch.float32:
         costs |= _bag_costs(image, kernel, room, threads)
     rows = min(h, min(room, cached) // (C * w) - R + 1)

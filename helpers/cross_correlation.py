@@ -4,7 +4,7 @@ import torch
 from torch import constant_pad_nd
 from torch.autograd import forward_ad
 
-from helpers.correlation_ways import WORKING, check_dtype, planned, values
+from helpers.correlation_ways import WORKING, check_dtype, planned, small_gradients, values
 from helpers.interop import Array, as_tensors, shown
 
 METHODS = ("auto", "direct", "fft")
@@ -53,8 +53,12 @@ def _common_dtype(x: torch.dtype, k: torch.dtype) -> torch.dtype:
         raise TypeError(f"torch has no common dtype for X of {x} and K of {k}") from None
 
 
+def _transformed() -> bool:
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
 def _correlate(x: torch.Tensor, k: torch.Tensor, method: str) -> torch.Tensor:
-    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+    if _transformed():
         levels = [level.key() for level in torch._C._functorch.get_interpreter_stack() or ()]
         if levels.count(torch._C._functorch.TransformType.Jvp) > 1:  # where torch forgets a Function's own derivative
             planned(x, k, method)
@@ -79,6 +83,10 @@ class _CrossCorrelation(torch.autograd.Function):
     @staticmethod
     def backward(ctx, upstream):
         x, k = ctx.saved_tensors
+        if all(ctx.needs_input_grad[:2]) and not torch.is_grad_enabled() and not _transformed():
+            both = small_gradients(x, k, upstream, ctx.method)
+            if both:
+                return *both, None
         dx = dk = None
         if ctx.needs_input_grad[0]:  # the padded upstream gradient with the kernel turned round, or the reverse
             large, small = sorted((upstream, k.conj()), key=torch.Tensor.numel, reverse=True)

@@ -24,28 +24,51 @@ def _arrays(x, k):
 
 
 @_quietly
-def window_products(x, k, few):
-    """Copy what every tap, or every output, meets and multiply once: in NumPy, for small images, where calls count."""
+def in_numpy(x, k, plan):
+    """One of the next three sums, which are NumPy's, for small images: there its calls cost less."""
+    way, parameter = plan
     image, taps = _arrays(x, k)
-    (H, W), (h, w), size = image.shape, taps.shape, image.itemsize
-    R, C, step = H - h + 1, W - w + 1, (W * size, size)
-    if few:
-        windows = np.ndarray((R, C, h, w), image.dtype, image, 0, step + step).reshape(R * C, h * w)
-        return torch.from_numpy(windows.dot(taps.reshape(h * w, 1)).reshape(R, C))
-    length = (R - 1) * W + C  # whole rows; the last w - 1 sums of each are no outputs
-    shifted = np.ndarray((h, w, length), image.dtype, image, 0, (*step, size)).reshape(h * w, length)
-    sums = taps.reshape(1, h * w).dot(shifted)
-    return torch.from_numpy(np.ndarray((R, C), sums.dtype, sums, 0, step).copy())
+    return torch.from_numpy(way(image, taps, parameter))
 
 
 @_quietly
-def small_products(x, k, views):
-    """Multiply the image, shifted by rows, with the kernel's columns, then add the w products; in NumPy as above."""
+def gradients_in_numpy(x, k, upstream, plans):
+    """Both gradients; for that of X, the larger of upstream gradient and kernel is padded, the other turned round."""
+    (way_to_x, x_parameter), (way_to_k, k_parameter) = plans
+    (image, taps), (grads, _) = _arrays(x, k), _arrays(upstream, k)
+    large, small = (taps, grads) if taps.size > grads.size else (grads, taps)
+    (H, W), (h, w) = large.shape, small.shape
+    padded = np.zeros((H + 2 * h - 2, W + 2 * w - 2), image.dtype)
+    padded[h - 1 : h - 1 + H, w - 1 : w - 1 + W] = large
+    dx = way_to_x(padded, small[::-1, ::-1], x_parameter)
+    return torch.from_numpy(dx), torch.from_numpy(way_to_k(image, grads, k_parameter))
+
+
+def window_products(image, taps, _):
+    """Copy the columns of the windows, of which each row of outputs multiplies a part: for few outputs."""
+    (H, W), (h, w), size = image.shape, taps.shape, image.itemsize
+    R, C = H - h + 1, W - w + 1
+    columns = np.ndarray((C, H, w), image.dtype, image, 0, (size, W * size, size)).copy()
+    windows = np.ndarray((R, C, h * w), image.dtype, columns, 0, (w * size, H * w * size, size))
+    return np.matmul(windows, taps.reshape(h * w))
+
+
+def tap_products(image, taps, _):
+    """Copy what every tap meets and multiply once."""
+    (H, W), (h, w), size = image.shape, taps.shape, image.itemsize
+    R, C, step = H - h + 1, W - w + 1, (W * size, size)
+    length = (R - 1) * W + C  # whole rows; the last w - 1 sums of each are no outputs
+    met = np.ndarray((h, w, length), image.dtype, image, 0, (*step, size)).reshape(h * w, length)
+    sums = taps.reshape(1, h * w).dot(met)
+    return np.ndarray((R, C), sums.dtype, sums, 0, step).copy()
+
+
+def small_products(image, taps, views):
+    """Multiply the image, shifted by rows, with the kernel's columns, then add the w products."""
     (rows, row_strides), (diagonals, diagonal_strides) = views
-    image, taps = _arrays(x, k)
     products = taps.T.dot(np.ndarray(rows, image.dtype, image, 0, row_strides).copy())
     shifted = np.ndarray(diagonals, products.dtype, products, 0, diagonal_strides)
-    return torch.from_numpy(np.add.reduce(shifted, 0, products.dtype))
+    return np.add.reduce(shifted, 0, products.dtype)
 
 
 def small_views(image, kernel, itemsize):

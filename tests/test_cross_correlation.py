@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.autograd import gradcheck, gradgradcheck
+from torch.autograd import forward_ad, gradcheck, gradgradcheck
 from torch.nn.functional import conv2d
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -97,8 +97,8 @@ def test_floats_agree_with_the_double_loop(pair, method):
 
 
 WAYS = [
-    ("window_products", False),
-    ("window_products", True),
+    ("window_products", None),
+    ("tap_products", None),
     ("small_products", None),
     ("column_sums", 3),
     ("row_products", (1, 3)),
@@ -292,7 +292,7 @@ def test_one_tap_or_one_output_or_another_working_dtype_needs_no_estimate():
     assert plan((5, 7), (5, 7)) == (ways._dot_product, None)
     assert plan((5, 7), (2, 3), torch.float16) == (ways._in_working_dtype, "auto")
     assert plan((1, 2), (2, 1)[::-1])[0] is ways._dot_product
-    assert plan((5, 7), (5, 6))[0] is direct_sums.window_products
+    assert plan((5, 7), (5, 6)) == (direct_sums.in_numpy, (direct_sums.window_products, None))
 
 
 def error_over_window_sums(Y, X, K):
@@ -440,6 +440,74 @@ def test_derivatives_of_first_and_second_order(method, dtype):
 
     assert gradcheck(f, inputs, check_forward_ad=True)
     assert gradgradcheck(f, inputs)
+
+
+def conv2d_gradients(X, K, upstream):
+    leaves = X.detach().clone().requires_grad_(), K.detach().clone().requires_grad_()
+    return torch.autograd.grad(conv2d(leaves[0][None, None], leaves[1][None, None])[0, 0], leaves, upstream)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "transposed", "expanded", "marked as negative"])
+@pytest.mark.parametrize("kernel", [(2, 3), (3, 2), (5, 4), (6, 11), (9, 3), (11, 12), (12, 9)])
+def test_small_gradients_agree_with_conv2d(kernel, layout):
+    image = (13, 12)
+    outputs = tuple(n - m + 1 for n, m in zip(image, kernel, strict=True))
+    X, K, upstream = tensor(image), tensor(kernel, seed=1), tensor(outputs, seed=2)
+    if layout == "transposed":
+        X, K, upstream = (array.T.contiguous().T for array in (X, K, upstream))
+    if layout == "expanded":
+        upstream = torch.tensor(0.75, dtype=torch.float64).expand(outputs)
+    if layout == "marked as negative":
+        upstream = torch.complex(upstream, upstream).conj().imag
+        assert upstream.is_neg()
+    kept = X.clone(), K.clone(), upstream.clone()
+    expected = conv2d_gradients(X, K, upstream.resolve_neg())
+    X.requires_grad_(), K.requires_grad_()
+    gradients = torch.autograd.grad(cross_corr_2d(X, K), (X, K), upstream)
+    torch.testing.assert_close(gradients, expected)
+    assert all(torch.equal(*pair) for pair in zip((X, K, upstream), kept, strict=True))
+    recorded = torch.autograd.grad(cross_corr_2d(X, K), (X, K), upstream, create_graph=True)
+    assert all(gradient.requires_grad for gradient in recorded)
+    torch.testing.assert_close(recorded, expected)
+
+
+def test_both_gradients_of_small_images_are_taken_at_once(monkeypatch):
+    at_once, gradients = [], direct_sums.gradients_in_numpy
+    monkeypatch.setattr(direct_sums, "gradients_in_numpy", lambda *given: at_once.append(1) or gradients(*given))
+
+    def taken(image, kernel, *, method="auto", dtype=torch.float64, **options):
+        at_once.clear()
+        X, K = tensor(image, dtype).requires_grad_(), tensor(kernel, dtype, seed=1).requires_grad_()
+        torch.autograd.grad(cross_corr_2d(X, K, method=method).abs().sum(), (X, K), **options)
+        return bool(at_once)
+
+    assert taken((12, 13), (4, 5))
+    assert taken((12, 13), (11, 12), dtype=torch.float32)
+    assert not taken((12, 13), (4, 5), create_graph=True)
+    assert not taken((12, 13), (4, 5), method="fft")
+    assert not taken((12, 13), (4, 5), dtype=torch.complex64)
+    assert not taken((100, 130), (40, 40))
+    assert not taken((100, 130), (97, 127))  # in NumPy the kernel's gradient only; the image's is too large
+
+
+def test_small_gradients_keep_the_tangents_of_forward_mode():
+    X, K = tensor((12, 13)).requires_grad_(), tensor((4, 5), seed=1).requires_grad_()
+    tangent, upstream = tensor((12, 13), seed=2), tensor((9, 9), seed=3)
+    with forward_ad.dual_level():
+        Y = cross_corr_2d(forward_ad.make_dual(X, tangent), K)
+        dX, dK = map(forward_ad.unpack_dual, torch.autograd.grad(Y, (X, K), upstream))
+    assert dX.tangent is None
+    torch.testing.assert_close(dK.tangent, cross_corr_2d(tangent, upstream))
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_small_gradients_are_quiet_about_what_is_not_finite(value):
+    X, K, upstream = tensor((12, 13)), tensor((4, 5), seed=1), tensor((9, 9), seed=2)
+    X[3, 4] = value
+    expected = conv2d_gradients(X, K, upstream)
+    with np.errstate(all="raise"):
+        gradients = torch.autograd.grad(cross_corr_2d(X.requires_grad_(), K.requires_grad_()), (X, K), upstream)
+    torch.testing.assert_close(gradients, expected, equal_nan=True)
 
 
 def test_gradient_of_a_real_image_under_a_complex_kernel_is_real():
