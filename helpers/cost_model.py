@@ -22,9 +22,9 @@ _SUM = 0.06  # add one entry of such a product where it is formed
 _PRODUCT = {1: 0.3, 2: 0.24}  # write one entry of a product for one row of outputs, or two, and add it later
 _MULTIPLY = 0.024  # one multiply-add inside the product
 _LANES = 16  # columns that it multiplies at least
-_BAG = 0.12  # write one entry of a bag of rows, and add it later
-_BAG_ROW = 0.017  # add one weighted entry of a row to a bag
-_OUTPUT = 0.45  # add the bags of one output, beyond what each of them costs
+_BAG = 0.115  # write one entry of a bag of rows, and add it later
+_BAG_ROW = 0.015  # add one weighted entry of a row to a bag
+_OUTPUT = 0.3  # add the bags of one output, beyond what each of them costs
 _NEAR = 7_500  # numbers that stay in the nearest cache
 _NARROWEST = 64  # numbers in a strip: below, to begin a bag costs more than to add it
 _WIDEST = 4_096  # numbers in a strip: the loop that adds bags is compiled for its width, which it unrolls
@@ -46,8 +46,12 @@ def cheapest_way(
     device, threads = machine
     costs = estimates(image, kernel, dtype, method, threads)
     if device.type != "cpu":
-        costs = {way: cost for way, cost in costs.items() if way[0] not in IN_NUMPY}
+        costs = {plan: cost for plan, cost in costs.items() if not _is_for_main_memory(*plan)}
     return min(costs, key=costs.get)
+
+
+def _is_for_main_memory(way, parameter):
+    return _is_for_main_memory(*parameter) if way == "turned" else way in IN_NUMPY or way == "row_bags"
 
 
 def estimates(image, kernel, dtype, method, threads) -> dict:
@@ -116,7 +120,7 @@ def _bag_costs(image, kernel, room, threads):
             bands = math.ceil(R / rows)
             rows, copied = math.ceil(R / bands), _COPY * (R + bands * (h - 1)) if strips > 1 else 0
             bags = w * (_BAG + h * _BAG_ROW * (1 if h * width < 2 * _NEAR else 1.5))
-            calls = 14 + 10 * bands * strips
+            calls = 9 + 10 * bands * strips
             sums = strips * width * (R * (bags + _OUTPUT) + copied)
             costs["row_bags", (rows, columns)] = calls * _CALL + sums / threads
     return costs
@@ -129,7 +133,7 @@ def _tile(image, kernel, dtype, threads):
     tile = tuple(min(_TILES, key=partial(_tiled, *axis)) for axis in zip(image, kernel, longest, strict=True))
     points = math.prod(map(_tiled, image, kernel, longest, tile)) + math.prod(tile) / 2
     calls = 60 + 40 * math.ceil((image[0] - kernel[0] + 1) / (tile[0] - kernel[0] + 1))
-    return tile, (1.6 if double else 1) * _TRANSFORM * points / threads + calls * _CALL
+    return tile, (1.9 if double else 1) * _TRANSFORM * points / threads + calls * _CALL
 
 
 def _has_room(image, kernel, dtype, tile):

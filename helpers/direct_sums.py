@@ -4,6 +4,8 @@ Each adds exactly the products of every window, in an order of its own. The last
 chose: how many rows, or which strips, to work on at a time, so that they stay in cache.
 """
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from torch.nn.functional import embedding_bag
@@ -117,7 +119,16 @@ def _row_band(x, columns, r, shape, buffers):
     images = x.as_strided((m, columns.shape[1], W), (block * W, W, 1), x.storage_offset() + r * W)
     products = torch.bmm(columns.expand(m, *columns.shape), images, out=products)
     w = len(columns) // block
-    return torch.sum(products.as_strided((m, w, block, C), (w * block * W, block * W + 1, W, 1)), 1, out=out)
+    return _added(products.as_strided((w, m, block, C), (block * W + 1, w * block * W, W, 1)), out)
+
+
+def _added(parts, out):
+    """Their sum over the first axis; where they are two or three, one by one takes less."""
+    if not 1 < len(parts) < 4:
+        return torch.sum(parts, 0, out=out)
+    first, second, *third = parts.unbind()
+    y = torch.add(first, second, out=out)
+    return y.add_(*third) if third else y
 
 
 def _two_rows(k):
@@ -137,18 +148,23 @@ def row_bags(x, k, plan):
     rows, columns = plan
     (H, W), (h, w) = x.shape, k.shape
     R, C = H - h + 1, W - w + 1
-    y, weights = empty((R, C), x), k.t().expand(rows, w, h).reshape(-1)
-    met = torch.arange(rows + h - 1, device=x.device).as_strided((rows, w, h), (1, 0, 1)).reshape(-1)
-    starts = torch.arange(0, rows * w * h, h, device=x.device)
+    y, weights = empty((R, C), x), k.t().reshape(-1).expand(rows, w * h).reshape(-1)
+    met, starts = map(torch.from_numpy, _bags(rows, h, w))
     for r in range(0, R, rows):
         for c in range(0, C, columns):
             out = y[r : r + rows, c : c + columns]
             m, n = out.shape[0], out.shape[1] + w - 1
             table, taps = x[r : r + m + h - 1, c : c + n].contiguous(), m * w * h
             sums = embedding_bag(met[:taps], table, starts[: m * w], mode="sum", per_sample_weights=weights[:taps])
-            torch.sum(sums.as_strided((m, w, n - w + 1), (w * n, n + 1, 1)), 1, out=out)
+            _added(sums.as_strided((w, m, n - w + 1), (n + 1, w * n, 1)), out)
             del sums, table  # before the next are made
     return y
+
+
+@lru_cache(maxsize=4)
+def _bags(rows, h, w):
+    """The numbers of the image rows in all bags, one after another, and where in them each bag starts."""
+    return np.add.outer(np.arange(rows), np.tile(np.arange(h), w)).ravel(), np.arange(0, rows * w * h, h)
 
 
 def dot_products(x, k, rows):
