@@ -34,45 +34,50 @@ def values(x: torch.Tensor, k: torch.Tensor, method: str) -> torch.Tensor:
 
 def planned(x: torch.Tensor, k: torch.Tensor, method: str) -> tuple:
     """The way to the values and its parameter, once the arguments are found to be fit."""
-    return _plan((x.shape, k.shape), x.dtype, method, (x.device, k.device), torch.get_num_threads())
+    return _plan((x.shape, k.shape), x.dtype, method, torch.get_num_threads(), _elsewhere(x, k))
 
 
 def small_gradients(x: torch.Tensor, k: torch.Tensor, upstream: torch.Tensor, method: str) -> tuple | None:
     """Both gradients outside any graph, where NumPy is the way to both; else None."""
-    plans = _gradient_plans((x.shape, k.shape), x.dtype, method, (x.device, k.device), torch.get_num_threads())
+    plans = _gradient_plans((x.shape, k.shape), x.dtype, method, torch.get_num_threads(), _elsewhere(x, k))
     return direct_sums.gradients_in_numpy(x.contiguous(), k, upstream, plans) if plans else None
 
 
+def _elsewhere(x, k):
+    return None if x.is_cpu and k.is_cpu else (x.device, k.device)
+
+
 @lru_cache
-def _gradient_plans(shapes, dtype, method, devices, threads):
+def _gradient_plans(shapes, dtype, method, threads, elsewhere):
     image, kernel = shapes
     outputs = torch.Size(n - m + 1 for n, m in zip(image, kernel, strict=True))
     small, large = sorted((kernel, outputs), key=math.prod)
     padded = torch.Size(n + 2 * m - 2 for n, m in zip(large, small, strict=True))
     pairs = (padded, small), (image, outputs)
-    ways, plans = zip(*(_plan(pair, dtype, method, devices, threads) for pair in pairs), strict=True)
+    ways, plans = zip(*(_plan(pair, dtype, method, threads, elsewhere) for pair in pairs), strict=True)
     return plans if set(ways) == {direct_sums.in_numpy} else None
 
 
 @lru_cache
-def _plan(shapes, dtype, method, devices, threads):
-    """Check what a call asks for; return the cheapest way to it, and its parameter."""
-    (image, kernel), (device, other) = shapes, devices
+def _plan(shapes, dtype, method, threads, elsewhere):
+    """Check what a call asks for, on two devices unless in main memory; return the cheapest way and its parameter."""
+    image, kernel = shapes
     check_dtype("X", dtype)
     for name, shape in (("X", image), ("K", kernel)):
         if len(shape) != 2 or not math.prod(shape):
             raise ValueError(f"{name} must be 2-D and not empty, got shape {tuple(shape)}")
     if kernel[0] > image[0] or kernel[1] > image[1]:
         raise ValueError(f"K of shape {tuple(kernel)} is larger than X of shape {tuple(image)}")
-    if device != other:
-        raise ValueError(f"X and K must be on one device, got {device} and {other}")
+    if elsewhere and elsewhere[0] != elsewhere[1]:
+        raise ValueError(f"X and K must be on one device, got {elsewhere[0]} and {elsewhere[1]}")
     if WORKING[dtype] is not dtype:
         return _in_working_dtype, method
     if math.prod(kernel) == 1:
         return _scaled, None
     if image == kernel:
         return _dot_product, None
-    plan = _prepared(*cheapest_way(image, kernel, dtype, method, (device, threads)), image, kernel, dtype.itemsize)
+    way, parameter = cheapest_way(image, kernel, dtype, method, threads, in_main_memory=not elsewhere)
+    plan = _prepared(way, parameter, image, kernel, dtype.itemsize)
     return (_resolved, plan) if dtype.is_complex else plan
 
 
@@ -82,10 +87,11 @@ def _prepared(way, parameter, image, kernel, itemsize):
         return _turned, _prepared(*parameter, image[::-1], kernel[::-1], itemsize)
     if way == "tile_spectra":
         return _tile_spectra, parameter
-    if way == "small_products":
-        parameter = direct_sums.small_views(image, kernel, itemsize)
     function = getattr(direct_sums, way)
-    return (direct_sums.in_numpy, (function, parameter)) if way in IN_NUMPY else (function, parameter)
+    if way in IN_NUMPY:
+        views = getattr(direct_sums, way.replace("products", "views"))
+        return direct_sums.in_numpy, (function, views(image, kernel, itemsize))
+    return function, parameter
 
 
 def _resolved(x, k, plan):

@@ -40,12 +40,11 @@ _TILES = [2**a * b for a in range(3, 17) for b in (1, 3, 5, 9, 15)]
 
 
 def cheapest_way(
-    image: torch.Size, kernel: torch.Size, dtype: torch.dtype, method: str, machine: tuple[torch.device, int]
+    image: torch.Size, kernel: torch.Size, dtype: torch.dtype, method: str, threads: int, *, in_main_memory: bool = True
 ) -> tuple[str, object]:
-    """The name of a way and its parameter (rows of a band, shape of a tile); machine is the device and its threads."""
-    device, threads = machine
+    """The name of a way and its parameter (rows of a band, shape of a tile)."""
     costs = estimates(image, kernel, dtype, method, threads)
-    if device.type != "cpu":
+    if not in_main_memory:
         costs = {plan: cost for plan, cost in costs.items() if not _is_for_main_memory(*plan)}
     return min(costs, key=costs.get)
 

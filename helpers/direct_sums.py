@@ -46,23 +46,34 @@ def gradients_in_numpy(x, k, upstream, plans):
     return torch.from_numpy(dx), torch.from_numpy(way_to_k(image, grads, k_parameter))
 
 
-def window_products(image, taps, _):
+def window_products(image, taps, views):
     """Copy the columns of the windows, of which each row of outputs multiplies a part: for few outputs."""
-    (H, W), (h, w), size = image.shape, taps.shape, image.itemsize
-    R, C = H - h + 1, W - w + 1
-    columns = np.ndarray((C, H, w), image.dtype, image, 0, (size, W * size, size)).copy()
-    windows = np.ndarray((R, C, h * w), image.dtype, columns, 0, (w * size, H * w * size, size))
-    return np.matmul(windows, taps.reshape(h * w))
+    (shape, strides), (windows, window_strides) = views
+    columns = np.ndarray(shape, image.dtype, image, 0, strides).copy()
+    return np.matmul(np.ndarray(windows, image.dtype, columns, 0, window_strides), taps.ravel())
 
 
-def tap_products(image, taps, _):
+def window_views(image, kernel, itemsize):
+    """Shapes and strides of what is multiplied, known before a call: here of columns and windows."""
+    (H, W), (h, w) = image, kernel
+    R, C, column = H - h + 1, W - w + 1, H * w * itemsize
+    columns = (C, H, w), (itemsize, W * itemsize, itemsize)
+    return columns, ((R, C, h * w), (w * itemsize, column, itemsize))
+
+
+def tap_products(image, taps, views):
     """Copy what every tap meets and multiply once."""
-    (H, W), (h, w), size = image.shape, taps.shape, image.itemsize
-    R, C, step = H - h + 1, W - w + 1, (W * size, size)
-    length = (R - 1) * W + C  # whole rows; the last w - 1 sums of each are no outputs
-    met = np.ndarray((h, w, length), image.dtype, image, 0, (*step, size)).reshape(h * w, length)
-    sums = taps.reshape(1, h * w).dot(met)
-    return np.ndarray((R, C), sums.dtype, sums, 0, step).copy()
+    (shape, strides), (outputs, output_strides) = views
+    met = np.ndarray(shape, image.dtype, image, 0, strides).reshape(taps.size, shape[2])
+    sums = taps.reshape(1, taps.size).dot(met)
+    return np.ndarray(outputs, sums.dtype, sums, 0, output_strides).copy()
+
+
+def tap_views(image, kernel, itemsize):
+    """Of what the taps meet, in whole rows, whose last w - 1 sums are no outputs, and of the outputs."""
+    (H, W), (h, w) = image, kernel
+    R, C, step = H - h + 1, W - w + 1, (W * itemsize, itemsize)
+    return ((h, w, (R - 1) * W + C), (*step, itemsize)), ((R, C), step)
 
 
 def small_products(image, taps, views):
@@ -74,7 +85,7 @@ def small_products(image, taps, views):
 
 
 def small_views(image, kernel, itemsize):
-    """Shapes and strides of the shifted image and of the shifted products above, known before a call."""
+    """Of the image shifted by rows, and of the products shifted by columns."""
     (H, W), (h, w) = image, kernel
     R, C, row = H - h + 1, W - w + 1, W * itemsize
     return ((h, R * W), (row, itemsize)), ((w, R, C), (R * row + itemsize, row, itemsize))

@@ -277,14 +277,15 @@ def test_bad_arguments_get_an_error_that_names_them(X, K, options, error, words)
     assert raised.value.__context__ is None or raised.value.__suppress_context__
 
 
-def plan(image, kernel, dtype=torch.float32, devices=("cpu", "cpu")):
-    shapes = torch.Size(image), torch.Size(kernel)
-    return ways._plan(shapes, dtype, "auto", tuple(map(torch.device, devices)), 1)
+def plan(image, kernel, dtype=torch.float32, elsewhere=None):
+    return ways._plan((torch.Size(image), torch.Size(kernel)), dtype, "auto", 1, elsewhere)
 
 
 def test_two_devices_are_both_named():
     with pytest.raises(ValueError, match="must be on one device, got cpu and cuda:0"):
-        plan((5, 7), (2, 3), devices=("cpu", "cuda:0"))
+        plan((5, 7), (2, 3), elsewhere=(torch.device("cpu"), torch.device("cuda:0")))
+    cuda = torch.device("cuda:0")
+    assert plan((5, 7), (2, 3), elsewhere=(cuda, cuda))[0] is direct_sums.row_products
 
 
 def test_one_tap_or_one_output_or_another_working_dtype_needs_no_estimate():
@@ -292,7 +293,8 @@ def test_one_tap_or_one_output_or_another_working_dtype_needs_no_estimate():
     assert plan((5, 7), (5, 7)) == (ways._dot_product, None)
     assert plan((5, 7), (2, 3), torch.float16) == (ways._in_working_dtype, "auto")
     assert plan((1, 2), (2, 1)[::-1])[0] is ways._dot_product
-    assert plan((5, 7), (5, 6)) == (direct_sums.in_numpy, (direct_sums.window_products, None))
+    views = direct_sums.window_views((5, 7), (5, 6), 4)
+    assert plan((5, 7), (5, 6)) == (direct_sums.in_numpy, (direct_sums.window_products, views))
 
 
 def error_over_window_sums(Y, X, K):
