@@ -20,7 +20,7 @@ _COPY = 0.2  # copy one pixel beside others
 _ROW = 40.0  # begin one row of outputs in a batch of matrix products
 _SUM = 0.06  # add one entry of such a product where it is formed
 _PRODUCT = {1: 0.3, 2: 0.24}  # write one entry of a product for one row of outputs, or two, and add it later
-_MULTIPLY = 0.024  # one multiply-add inside the product
+_MULTIPLY = 0.02  # one multiply-add inside the product
 _LANES = 16  # columns that it multiplies at least
 _BAG = 0.115  # write one entry of a bag of rows, and add it later
 _BAG_ROW = 0.015  # add one weighted entry of a row to a bag
@@ -29,7 +29,7 @@ _NEAR = 7_500  # numbers that stay in the nearest cache
 _NARROWEST = 64  # numbers in a strip: below, to begin a bag costs more than to add it
 _WIDEST = 4_096  # numbers in a strip: the loop that adds bags is compiled for its width, which it unrolls
 _TURN = 2.0  # transpose one pixel
-_TRANSFORM = 8.0  # one point of a float64 tile, forth and back (single precision takes float64 too)
+_TRANSFORM = 6.3  # one point of a float64 tile, forth and back (single precision takes float64 too)
 _CACHED = 262_144  # numbers a thread that stay in cache
 _SERIAL = 262_144  # multiply-adds up to which NumPy's matrix product keeps to one thread
 _ROOM = 8  # times the size of inputs and output that may be used beyond them
@@ -86,7 +86,7 @@ def _direct_costs(image, kernel, dtype, threads, times):
         costs["small_products", None] = 6 * _SMALL_CALL + size * _SMALL_PRODUCT * w * R * W
     if dtype.is_floating_point or dtype.is_complex:
         if h > 1:  # matrix products with one factor are slow
-            sums = w * R * (_ROW / threads + step * (C * _SUM + max(C, _LANES) * 2 * h * _MULTIPLY))
+            sums = w * R * (_ROW / threads + step * (C * _SUM + max(C, _LANES) * 2.3 * h * _MULTIPLY))
             costs["column_sums", rows] = (4 + bands * (2 + 3 * w)) * _CALL + sums
         for block in (1, 2) if size > 1 else (1,):
             rows = min(R, max(block, cached // (w * W)), room // (w * W)) // block * block
@@ -132,7 +132,7 @@ def _tile(image, kernel, dtype, threads):
     tile = tuple(min(_TILES, key=partial(_tiled, *axis)) for axis in zip(image, kernel, longest, strict=True))
     points = math.prod(map(_tiled, image, kernel, longest, tile)) + math.prod(tile) / 2
     calls = 60 + 40 * math.ceil((image[0] - kernel[0] + 1) / (tile[0] - kernel[0] + 1))
-    return tile, (1.9 if double else 1) * _TRANSFORM * points / threads + calls * _CALL
+    return tile, (2 if double else 1) * _TRANSFORM * points / threads + calls * _CALL
 
 
 def _has_room(image, kernel, dtype, tile):
