@@ -54,7 +54,7 @@ def show(figure: Figure, description: str) -> None:
     plt.close(figure)
     with Image.open(buffer) as picture:  # 256 colors: a third of the size
         buffer = io.BytesIO()
-        picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(buffer, "png")
+        picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
     width = round(figure.get_figwidth() * 100)
     display(DisplayedImage(data=buffer.getvalue(), format="png", width=width, alt=description))
 
