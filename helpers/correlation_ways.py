@@ -75,7 +75,7 @@ def _plan(shapes, dtype, method, threads, elsewhere):
     if math.prod(kernel) == 1:
         return _scaled, None
     if image == kernel:
-        return _dot_product, None
+        return _sum_of_products, None
     way, parameter = cheapest_way(image, kernel, dtype, method, threads, in_main_memory=not elsewhere)
     plan = _prepared(way, parameter, image, kernel, dtype.itemsize)
     return (_resolved, plan) if dtype.is_complex else plan
@@ -111,8 +111,8 @@ def _scaled(x, k, _):
     return torch.mul(x, k, out=empty(x.shape, x) if x.nbytes >= 2**24 else None)
 
 
-def _dot_product(x, k, _):
-    return torch.dot(x.flatten(), k.flatten()).view(1, 1)
+def _sum_of_products(x, k, _):
+    return torch.mul(x, k).sum(dtype=x.dtype).view(1, 1)  # in pairs: a dot product adds in a row
 
 
 def _turned(x, k, plan):
@@ -125,17 +125,25 @@ def _tile_spectra(x, k, tile):
     """Multiply the spectra of overlapping tiles with the kernel's; sum directly where rounding would show."""
     (H, W), (h, w) = x.shape, k.shape
     R, C = H - h + 1, W - w + 1
-    double = x.dtype in (torch.float64, torch.complex128)
-    wide, single = (torch.complex128, torch.complex64) if x.is_complex() else (torch.float64, torch.float32)
     height, width = min(tile[0] - h + 1, R), min(tile[1] - w + 1, C)  # outputs of a tile
     rows, columns = ([min(i, n - m) for i in range(0, n, m)] for n, m in ((R, height), (C, width)))
-    corners, together = [(r, c) for r in rows for c in columns], max(1, TOGETHER // math.prod(tile))
+    y, corners = empty((R, C), x), [(r, c) for r in rows for c in columns]
+    for r, c in _transform(x, k, tile, corners, y):  # when the transforms' memory is free again
+        part = x[r : r + height + h - 1, c : c + width + w - 1]
+        y[r : r + height, c : c + width] = values(part, k, "direct")
+    return y
+
+
+def _transform(x, k, tile, corners, y):
+    """Write the outputs of the tiles that can be trusted; return the corners of the others."""
+    (h, w), (R, C) = k.shape, y.shape
+    double = x.dtype in (torch.float64, torch.complex128)
+    wide, single = (torch.complex128, torch.complex64) if x.is_complex() else (torch.float64, torch.float32)
+    height, width = min(tile[0] - h + 1, R), min(tile[1] - w + 1, C)
     spectrum, size = _spectrum(k.to(wide), tile), torch.linalg.vector_norm(k.to(wide))
-    spectrum_size = _spectrum(k.abs().float(), tile)
-    y = empty((R, C), x)
+    spectrum_size, untrusted, together = _spectrum(k.abs().float(), tile), [], max(1, TOGETHER // math.prod(tile))
     for group in (corners[i : i + together] for i in range(0, len(corners), together)):
-        parts = [x[r : r + height + h - 1, c : c + width + w - 1] for r, c in group]
-        tiles = torch.stack(parts).to(wide)
+        tiles = torch.stack([x[r : r + height + h - 1, c : c + width + w - 1] for r, c in group]).to(wide)
         sums = _times(tiles, spectrum, tile, height, width)
         noise = torch.linalg.vector_norm(tiles, dim=(1, 2)) * size  # times 2^-53 / 10: the transform's error
         exact = torch.zeros_like(noise, dtype=torch.bool) if double else sums.abs().amin((1, 2)) > noise * 2**-33
@@ -145,9 +153,12 @@ def _tile_spectra(x, k, tile):
             exact |= (windows > noise * (1 / 48 if double else 2**-16)) & wide_enough & windows.isfinite()
         if not double:
             _round(sums, noise)
-        for (r, c), part, result, good in zip(group, parts, sums, exact.tolist(), strict=True):
-            y[r : r + height, c : c + width] = result if good else values(part, k, "direct")
-    return y
+        for (r, c), result, good in zip(group, sums, exact.tolist(), strict=True):
+            if good:
+                y[r : r + height, c : c + width] = result
+            else:
+                untrusted.append((r, c))
+    return untrusted
 
 
 def _round(sums, noise):

@@ -89,8 +89,9 @@ def _direct_costs(image, kernel, dtype, threads, times):
             sums = w * R * (_ROW / threads + step * (C * _SUM + max(C, _LANES) * 2.3 * h * _MULTIPLY))
             costs["column_sums", rows] = (4 + bands * (2 + 3 * w)) * _CALL + sums
         for block in (1, 2) if size > 1 else (1,):
-            rows = min(R, max(block, cached // (w * W)), room // (w * W)) // block * block
-            if rows:
+            filled = 2 * w * (h + 1) if block == 2 else 0  # the kernel with its zeros
+            rows = min(R, max(block, cached // (w * W)), (room - filled) // (w * W)) // block * block
+            if rows > 0:
                 bands = math.ceil(R / rows)
                 rows = math.ceil(R / bands / block) * block  # bands of one height
                 calls = (3 if block == 1 else 14) + 6 * bands
@@ -141,7 +142,7 @@ def _has_room(image, kernel, dtype, tile):
     tiles = math.prod(math.ceil(n / (t - m + 1)) for n, m, t in zip(outputs, kernel, tile, strict=True))
     points = min(tiles * math.prod(tile), max(math.prod(tile), TOGETHER))
     size = dtype.itemsize * sum(map(math.prod, (image, kernel, outputs)))
-    return (80 if dtype.is_complex else 40) * points <= _ROOM * size
+    return (84 if dtype.is_complex else 40) * points <= _ROOM * size
 
 
 def _tiled(n: int, m: int, longest: float, tile: int) -> float:

@@ -23,11 +23,11 @@ def cross_corr_2d(X: Array, K: Array, *, method: str = "auto") -> Array:
     error of an output, relative to the sum of |X||K| over its own window, stays within 4 times that of plain
     summation: float32 is transformed in float64, and a tile whose range is too great for its transform is
     summed directly. The exceptions are images on which plain summation is almost exact by chance, as where signs
-    alternate from pixel to pixel (here some dozen units of rounding) or all pixels are alike (below 8 units of 2^-53,
-    in single precision of 2^-24), and float64 transforms of images of one row or column (below 20). NaN and infinity
+    alternate from pixel to pixel or all pixels are alike (here some dozen units of rounding, and in single rows under
+    thousands of taps a hundred), and float64 transforms that are asked for (below 20 units). NaN and infinity
     reach exactly the outputs whose window holds them. Working memory: at most 8 times the size of inputs and
     output in the dtype that is summed, not counting what torch's own operations allocate inside; a transform
-    that is asked for on an image of few rows or columns takes up to 24 times.
+    that is asked for on an image of few rows or columns takes up to 45 times.
 
     Raises ValueError: not 2-D, empty, kernel larger than image, two devices, unknown method. TypeError:
     not an array, mixed kinds, bool or another dtype that is not listed here, two dtypes that torch does

@@ -15,14 +15,16 @@ from helpers.interop import empty
 # Freed at once: from here on glibc keeps freed blocks of up to this size, its most, whose pages need not be made anew.
 torch.empty(2**25 - 2**14, dtype=torch.uint8, device="cpu")
 
+_KEPT = 32_768  # row numbers of bags, that are kept for the next call
+
 _quietly = np.errstate(all="ignore")  # an overflow or NaN in the image is the caller's own
 
 
 def _arrays(x, k):
     try:
         return x.numpy(), k.numpy()
-    except RuntimeError:  # numbers that are only marked as negative, as the imaginary part of a conjugate
-        return x.resolve_neg().numpy(), k.resolve_neg().numpy()
+    except RuntimeError:  # numbers that are only marked, as zero or negative (the imaginary part of a conjugate)
+        return x.clone().numpy(), k.clone().numpy()
 
 
 @_quietly
@@ -111,18 +113,25 @@ def row_products(x, k, plan):
     infinity reach outputs that are not theirs, and all is done again with one.
     """
     block, rows = plan
+    y = _row_bands(x, k, block, rows)
+    if block == 1 or y.sum().isfinite():
+        return y
+    del y  # before the next is made
+    return _row_bands(x, k, 1, rows)
+
+
+def _row_bands(x, k, block, rows):
     (H, W), (h, w) = x.shape, k.shape
     R, C = H - h + 1, W - w + 1
     columns = k.t() if block == 1 else _two_rows(k)
     if rows >= R and R % block == 0:
-        y = _row_band(x, columns, 0, (R // block, block, C), (None, None)).view(R, C)
-    else:
-        y, products = empty((R, C), x), x.new_empty(rows // block, block * w, W)
-        bands = [(r, min(rows, R - r) // block) for r in range(0, R - block + 1, rows)]
-        bands += [(R - block, 1)] if R % block else []
-        for r, m in bands:
-            _row_band(x, columns, r, (m, block, C), (products[:m], y[r : r + m * block].view(m, block, C)))
-    return y if block == 1 or y.sum().isfinite() else row_products(x, k, (1, rows))
+        return _row_band(x, columns, 0, (R // block, block, C), (None, None)).view(R, C)
+    y, products = empty((R, C), x), x.new_empty(rows // block, block * w, W)
+    bands = [(r, min(rows, R - r) // block) for r in range(0, R - block + 1, rows)]
+    bands += [(R - block, 1)] if R % block else []
+    for r, m in bands:
+        _row_band(x, columns, r, (m, block, C), (products[:m], y[r : r + m * block].view(m, block, C)))
+    return y
 
 
 def _row_band(x, columns, r, shape, buffers):
@@ -160,7 +169,8 @@ def row_bags(x, k, plan):
     (H, W), (h, w) = x.shape, k.shape
     R, C = H - h + 1, W - w + 1
     y, weights = empty((R, C), x), k.t().reshape(-1).expand(rows, w * h).reshape(-1)
-    met, starts = map(torch.from_numpy, _bags(rows, h, w))
+    bags = _bags if rows * w * h <= _KEPT else _bags.__wrapped__
+    met, starts = map(torch.from_numpy, bags(rows, h, w))
     for r in range(0, R, rows):
         for c in range(0, C, columns):
             out = y[r : r + rows, c : c + columns]

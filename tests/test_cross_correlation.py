@@ -3,6 +3,7 @@
 import tracemalloc
 import warnings
 import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -137,6 +138,25 @@ def test_a_single_output_is_the_sum_of_all_products(dtype):
     assert Y.shape == (1, 1)
     X[2, 3] = 0 if X.dtype.kind in "iu" else np.nan
     assert np.isnan(cross_corr_2d(X, K)[0, 0]) == (X.dtype.kind not in "iu")
+
+
+def test_a_long_sum_of_products_is_as_exact_as_conv2d():
+    X = tensor((1, 2103), torch.float32).abs()
+    error = error_over_window_sums(cross_corr_2d(X, X), X, X)
+    assert error <= 4 * error_over_window_sums(conv2d(X[None, None], X[None, None])[0, 0], X, X)
+
+
+def test_numbers_that_are_only_marked_as_zero_are_read():
+    X, K = torch._efficientzerotensor((12, 13)), tensor((4, 5), torch.float32)
+    assert torch.equal(cross_corr_2d(X, K), torch.zeros(9, 9))
+
+
+def test_many_row_numbers_are_not_kept():
+    direct_sums._bags.cache_clear()
+    for rows, kept in ((64, 1), (65, 1), (3, 2)):  # 64 rows of 16 x 32 weights are 32,768 numbers
+        X, K = tensor((rows + 15, 100), torch.float32), tensor((16, 32), torch.float32, seed=1)
+        direct_sums.row_bags(X, K, (rows, 69))
+        assert direct_sums._bags.cache_info().currsize == kept
 
 
 @pytest.mark.parametrize(("side", "fresh"), [(2048, 1), (2047, 0)])
@@ -284,15 +304,18 @@ def plan(image, kernel, dtype=torch.float32, elsewhere=None):
 def test_two_devices_are_both_named():
     with pytest.raises(ValueError, match="must be on one device, got cpu and cuda:0"):
         plan((5, 7), (2, 3), elsewhere=(torch.device("cpu"), torch.device("cuda:0")))
+    cpu, cuda = (SimpleNamespace(is_cpu=name == "cpu", device=torch.device(name)) for name in ("cpu", "cuda:0"))
+    assert ways._elsewhere(cpu, cpu) is None
+    assert ways._elsewhere(cpu, cuda) == (cpu.device, cuda.device) == ways._elsewhere(cuda, cpu)[::-1]
     cuda = torch.device("cuda:0")
     assert plan((5, 7), (2, 3), elsewhere=(cuda, cuda))[0] is direct_sums.row_products
 
 
 def test_one_tap_or_one_output_or_another_working_dtype_needs_no_estimate():
     assert plan((5, 7), (1, 1)) == (ways._scaled, None)
-    assert plan((5, 7), (5, 7)) == (ways._dot_product, None)
+    assert plan((5, 7), (5, 7)) == (ways._sum_of_products, None)
     assert plan((5, 7), (2, 3), torch.float16) == (ways._in_working_dtype, "auto")
-    assert plan((1, 2), (2, 1)[::-1])[0] is ways._dot_product
+    assert plan((1, 2), (2, 1)[::-1])[0] is ways._sum_of_products
     views = direct_sums.window_views((5, 7), (5, 6), 4)
     assert plan((5, 7), (5, 6)) == (direct_sums.in_numpy, (direct_sums.window_products, views))
 
@@ -477,15 +500,17 @@ def test_both_gradients_of_small_images_are_taken_at_once(monkeypatch):
     at_once, gradients = [], direct_sums.gradients_in_numpy
     monkeypatch.setattr(direct_sums, "gradients_in_numpy", lambda *given: at_once.append(1) or gradients(*given))
 
-    def taken(image, kernel, *, method="auto", dtype=torch.float64, **options):
+    def taken(image, kernel, *, method="auto", dtype=torch.float64, kernel_too=True, **options):
         at_once.clear()
-        X, K = tensor(image, dtype).requires_grad_(), tensor(kernel, dtype, seed=1).requires_grad_()
-        torch.autograd.grad(cross_corr_2d(X, K, method=method).abs().sum(), (X, K), **options)
+        X, K = tensor(image, dtype).requires_grad_(), tensor(kernel, dtype, seed=1)
+        inputs = (X, K.requires_grad_(kernel_too))[: 1 + kernel_too]
+        torch.autograd.grad(cross_corr_2d(X, K, method=method).abs().sum(), inputs, **options)
         return bool(at_once)
 
     assert taken((12, 13), (4, 5))
     assert taken((12, 13), (11, 12), dtype=torch.float32)
     assert not taken((12, 13), (4, 5), create_graph=True)
+    assert not taken((12, 13), (4, 5), kernel_too=False)
     assert not taken((12, 13), (4, 5), method="fft")
     assert not taken((12, 13), (4, 5), dtype=torch.complex64)
     assert not taken((100, 130), (40, 40))
@@ -611,9 +636,29 @@ def test_working_memory_is_as_little_for_narrow_images(image, kernel):
     most_is_in_bounds(tensor(image, torch.float32), tensor(kernel, torch.float32, seed=1))
 
 
-def most_is_in_bounds(X, K):
+@pytest.mark.parametrize("value", [1e12, torch.nan])
+@pytest.mark.parametrize(
+    ("image", "kernel", "dtype", "method"),
+    [
+        ((42, 311), (30, 58), torch.float64, "auto"),
+        ((100, 100), (31, 31), torch.float64, "direct"),
+        ((128, 128), (31, 31), torch.float64, "auto"),
+        ((128, 128), (41, 41), torch.float32, "auto"),
+        ((110, 179), (60, 50), torch.complex64, "auto"),
+        ((373, 48), (33, 37), torch.complex64, "auto"),
+        ((233, 156), (20, 9), torch.float32, "fft"),
+    ],
+)
+def test_working_memory_is_as_little_where_sums_are_done_again(image, kernel, dtype, method, value):
+    X, K = tensor(image, dtype), tensor(kernel, dtype, seed=1)
+    most_is_in_bounds(X, K, method)
+    X[image[0] // 2, image[1] // 2] = value
+    most_is_in_bounds(X, K, method)
+
+
+def most_is_in_bounds(X, K, method="auto"):
     with Allocations() as allocations:
-        Y = cross_corr_2d(X, K)
+        Y = cross_corr_2d(X, K, method=method)
     inputs_and_output = sum(array.untyped_storage().nbytes() for array in (X, K, Y))
     given = X.untyped_storage().nbytes() + K.untyped_storage().nbytes()
     assert allocations.most <= 8 * inputs_and_output + given + Y.untyped_storage().nbytes()
