@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import torch
 
-from helpers import direct_sums
+from helpers import direct_sums, small_sums
 from helpers.cost_model import IN_NUMPY, TOGETHER, cheapest_way
 from helpers.interop import empty
 
@@ -40,7 +40,7 @@ def planned(x: torch.Tensor, k: torch.Tensor, method: str) -> tuple:
 def small_gradients(x: torch.Tensor, k: torch.Tensor, upstream: torch.Tensor, method: str) -> tuple | None:
     """Both gradients outside any graph, where NumPy is the way to both; else None."""
     plans = _gradient_plans((x.shape, k.shape), x.dtype, method, torch.get_num_threads(), _elsewhere(x, k))
-    return direct_sums.gradients_in_numpy(x.contiguous(), k, upstream, plans) if plans else None
+    return small_sums.gradients_in_numpy(x.contiguous(), k, upstream, plans) if plans else None
 
 
 def _elsewhere(x, k):
@@ -55,7 +55,7 @@ def _gradient_plans(shapes, dtype, method, threads, elsewhere):
     padded = torch.Size(n + 2 * m - 2 for n, m in zip(large, small, strict=True))
     pairs = (padded, small), (image, outputs)
     ways, plans = zip(*(_plan(pair, dtype, method, threads, elsewhere) for pair in pairs), strict=True)
-    return plans if set(ways) == {direct_sums.in_numpy} else None
+    return plans if set(ways) == {small_sums.in_numpy} else None
 
 
 @lru_cache
@@ -87,11 +87,10 @@ def _prepared(way, parameter, image, kernel, itemsize):
         return _turned, _prepared(*parameter, image[::-1], kernel[::-1], itemsize)
     if way == "tile_spectra":
         return _tile_spectra, parameter
-    function = getattr(direct_sums, way)
     if way in IN_NUMPY:
-        views = getattr(direct_sums, way.replace("products", "views"))
-        return direct_sums.in_numpy, (function, views(image, kernel, itemsize))
-    return function, parameter
+        views = getattr(small_sums, way.replace("products", "views"))
+        return small_sums.in_numpy, (getattr(small_sums, way), views(image, kernel, itemsize))
+    return getattr(direct_sums, way), parameter
 
 
 def _resolved(x, k, plan):

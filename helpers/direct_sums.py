@@ -1,4 +1,4 @@
-"""Direct sums of a cross-correlation of contiguous x and k, each the fastest for some shapes.
+"""Direct sums of a cross-correlation of contiguous x and k in torch, each the fastest for some shapes.
 
 Each adds exactly the products of every window, in an order of its own. The last argument is what helpers.cost_model
 chose: how many rows, or which strips, to work on at a time, so that they stay in cache.
@@ -16,81 +16,6 @@ from helpers.interop import empty
 torch.empty(2**25 - 2**14, dtype=torch.uint8, device="cpu")
 
 _KEPT = 32_768  # row numbers of bags, that are kept for the next call
-
-_quietly = np.errstate(all="ignore")  # an overflow or NaN in the image is the caller's own
-
-
-def _arrays(x, k):
-    try:
-        return x.numpy(), k.numpy()
-    except RuntimeError:  # numbers that are only marked, as zero or negative (the imaginary part of a conjugate)
-        return x.clone().numpy(), k.clone().numpy()
-
-
-@_quietly
-def in_numpy(x, k, plan):
-    """One of the next three sums, which are NumPy's, for small images: there its calls cost less."""
-    way, parameter = plan
-    image, taps = _arrays(x, k)
-    return torch.from_numpy(way(image, taps, parameter))
-
-
-@_quietly
-def gradients_in_numpy(x, k, upstream, plans):
-    """Both gradients; for that of X, the larger of upstream gradient and kernel is padded, the other turned round."""
-    (way_to_x, x_parameter), (way_to_k, k_parameter) = plans
-    (image, taps), (grads, _) = _arrays(x, k), _arrays(upstream, k)
-    large, small = (taps, grads) if taps.size > grads.size else (grads, taps)
-    (H, W), (h, w) = large.shape, small.shape
-    padded = np.zeros((H + 2 * h - 2, W + 2 * w - 2), image.dtype)
-    padded[h - 1 : h - 1 + H, w - 1 : w - 1 + W] = large
-    dx = way_to_x(padded, small[::-1, ::-1], x_parameter)
-    return torch.from_numpy(dx), torch.from_numpy(way_to_k(image, grads, k_parameter))
-
-
-def window_products(image, taps, views):
-    """Copy the columns of the windows, of which each row of outputs multiplies a part: for few outputs."""
-    (shape, strides), (windows, window_strides) = views
-    columns = np.ndarray(shape, image.dtype, image, 0, strides).copy()
-    return np.matmul(np.ndarray(windows, image.dtype, columns, 0, window_strides), taps.ravel())
-
-
-def window_views(image, kernel, itemsize):
-    """Shapes and strides of what is multiplied, known before a call: here of columns and windows."""
-    (H, W), (h, w) = image, kernel
-    R, C, column = H - h + 1, W - w + 1, H * w * itemsize
-    columns = (C, H, w), (itemsize, W * itemsize, itemsize)
-    return columns, ((R, C, h * w), (w * itemsize, column, itemsize))
-
-
-def tap_products(image, taps, views):
-    """Copy what every tap meets and multiply once."""
-    (shape, strides), (outputs, output_strides) = views
-    met = np.ndarray(shape, image.dtype, image, 0, strides).reshape(taps.size, shape[2])
-    sums = taps.reshape(1, taps.size).dot(met)
-    return np.ndarray(outputs, sums.dtype, sums, 0, output_strides).copy()
-
-
-def tap_views(image, kernel, itemsize):
-    """Of what the taps meet, in whole rows, whose last w - 1 sums are no outputs, and of the outputs."""
-    (H, W), (h, w) = image, kernel
-    R, C, step = H - h + 1, W - w + 1, (W * itemsize, itemsize)
-    return ((h, w, (R - 1) * W + C), (*step, itemsize)), ((R, C), step)
-
-
-def small_products(image, taps, views):
-    """Multiply the image, shifted by rows, with the kernel's columns, then add the w products."""
-    (rows, row_strides), (diagonals, diagonal_strides) = views
-    products = taps.T.dot(np.ndarray(rows, image.dtype, image, 0, row_strides).copy())
-    shifted = np.ndarray(diagonals, products.dtype, products, 0, diagonal_strides)
-    return np.add.reduce(shifted, 0, products.dtype)
-
-
-def small_views(image, kernel, itemsize):
-    """Of the image shifted by rows, and of the products shifted by columns."""
-    (H, W), (h, w) = image, kernel
-    R, C, row = H - h + 1, W - w + 1, W * itemsize
-    return ((h, R * W), (row, itemsize)), ((w, R, C), (R * row + itemsize, row, itemsize))
 
 
 def column_sums(x, k, rows):

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import helpers.correlation_ways as ways
 import helpers.cross_correlation as module
-from helpers import direct_sums
+from helpers import direct_sums, small_sums
 from helpers.cross_correlation import METHODS, cross_corr_2d
 
 # torch's own forward mode compiles its decompositions with what torch itself has deprecated
@@ -316,8 +316,8 @@ def test_one_tap_or_one_output_or_another_working_dtype_needs_no_estimate():
     assert plan((5, 7), (5, 7)) == (ways._sum_of_products, None)
     assert plan((5, 7), (2, 3), torch.float16) == (ways._in_working_dtype, "auto")
     assert plan((1, 2), (2, 1)[::-1])[0] is ways._sum_of_products
-    views = direct_sums.window_views((5, 7), (5, 6), 4)
-    assert plan((5, 7), (5, 6)) == (direct_sums.in_numpy, (direct_sums.window_products, views))
+    views = small_sums.window_views((5, 7), (5, 6), 4)
+    assert plan((5, 7), (5, 6)) == (small_sums.in_numpy, (small_sums.window_products, views))
 
 
 def error_over_window_sums(Y, X, K):
@@ -497,8 +497,8 @@ def test_small_gradients_agree_with_conv2d(kernel, layout):
 
 
 def test_both_gradients_of_small_images_are_taken_at_once(monkeypatch):
-    at_once, gradients = [], direct_sums.gradients_in_numpy
-    monkeypatch.setattr(direct_sums, "gradients_in_numpy", lambda *given: at_once.append(1) or gradients(*given))
+    at_once, gradients = [], small_sums.gradients_in_numpy
+    monkeypatch.setattr(small_sums, "gradients_in_numpy", lambda *given: at_once.append(1) or gradients(*given))
 
     def taken(image, kernel, *, method="auto", dtype=torch.float64, kernel_too=True, **options):
         at_once.clear()

@@ -45,6 +45,7 @@ MODULES = {  # the test files, and which of the fuzz tests
     "helpers/cross_correlation.py": ("cross_correlation", "cross_corr"),
     "helpers/correlation_ways.py": ("cross_correlation cost_model", "cross_corr"),
     "helpers/direct_sums.py": ("cross_correlation cost_model", "cross_corr"),
+    "helpers/small_sums.py": ("cross_correlation cost_model", "cross_corr"),
     "helpers/cost_model.py": ("cost_model cross_correlation", "cross_corr"),
     "helpers/gradient_check.py": ("gradient_check", "gradient or relative or autograd"),
     "helpers/checked_calls.py": ("gradient_check", "gradient or relative or autograd"),
