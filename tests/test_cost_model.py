@@ -535,6 +535,19 @@ def test_a_way_is_offered_just_to_its_limit(image, kernel, way, offered):
 
 
 @pytest.mark.parametrize(
+    ("image", "kernel", "plan"),
+    [
+        ((48, 74), (4, 71), (2, 4)),
+        ((54, 66), (35, 64), (2, 10)),
+        ((32, 48), (12, 19), (1, 21)),
+        ((47, 39), (25, 25), (1, 12)),
+    ],
+)
+def test_bands_of_products_just_fit_into_memory(image, kernel, plan):
+    assert ("row_products", plan) in estimates(image, kernel, torch.float64, "direct", 1)
+
+
+@pytest.mark.parametrize(
     ("image", "kernel", "costs"),  # by rows and columns of what is summed at a time, in microseconds
     [
         ((74, 4061), (26, 23), {(5, 4039): 3405.0, (49, 270): 2829.0}),

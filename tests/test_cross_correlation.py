@@ -153,9 +153,9 @@ def test_numbers_that_are_only_marked_as_zero_are_read():
 
 def test_many_row_numbers_are_not_kept():
     direct_sums._bags.cache_clear()
-    for rows, kept in ((64, 1), (65, 1), (3, 2)):  # 64 rows of 16 x 32 weights are 32,768 numbers
-        X, K = tensor((rows + 15, 100), torch.float32), tensor((16, 32), torch.float32, seed=1)
-        direct_sums.row_bags(X, K, (rows, 69))
+    for rows, kernel, kept in ((256, (8, 16), 1), (331, (9, 11), 1), (3, (9, 11), 2)):  # 32,768 numbers, and one more
+        X, K = tensor((rows + kernel[0] - 1, 80), torch.float32), tensor(kernel, torch.float32, seed=1)
+        direct_sums.row_bags(X, K, (rows, 80 - kernel[1] + 1))
         assert direct_sums._bags.cache_info().currsize == kept
 
 
@@ -473,9 +473,14 @@ def conv2d_gradients(X, K, upstream):
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "transposed", "expanded", "marked as negative"])
-@pytest.mark.parametrize("kernel", [(2, 3), (3, 2), (5, 4), (6, 11), (9, 3), (11, 12), (12, 9)])
-def test_small_gradients_agree_with_conv2d(kernel, layout):
-    image = (13, 12)
+@pytest.mark.parametrize(
+    ("image", "kernel"),
+    [
+        *(((13, 12), kernel) for kernel in ((2, 3), (3, 2), (5, 4), (6, 11), (9, 3), (11, 12), (12, 9))),
+        ((11, 11), (4, 8)),  # as many taps as outputs, which are (8, 4)
+    ],
+)
+def test_small_gradients_agree_with_conv2d(image, kernel, layout):
     outputs = tuple(n - m + 1 for n, m in zip(image, kernel, strict=True))
     X, K, upstream = tensor(image), tensor(kernel, seed=1), tensor(outputs, seed=2)
     if layout == "transposed":
@@ -517,6 +522,7 @@ def test_both_gradients_of_small_images_are_taken_at_once(monkeypatch):
     assert not taken((140, 130), (4, 4), dtype=torch.float32)  # NumPy is the way to the kernel's gradient only
 
 
+@torch_deprecates_itself
 def test_small_gradients_keep_the_tangents_of_forward_mode():
     X, K = tensor((12, 13)).requires_grad_(), tensor((4, 5), seed=1).requires_grad_()
     tangent, upstream = tensor((12, 13), seed=2), tensor((9, 9), seed=3)
@@ -527,9 +533,9 @@ def test_small_gradients_keep_the_tangents_of_forward_mode():
     torch.testing.assert_close(dK.tangent, cross_corr_2d(tangent, upstream))
 
 
-@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, 1e308])
 def test_small_gradients_are_quiet_about_what_is_not_finite(value):
-    X, K, upstream = tensor((12, 13)), tensor((4, 5), seed=1), tensor((9, 9), seed=2)
+    X, K, upstream = tensor((12, 13)), tensor((4, 5), seed=1), 1e3 * tensor((9, 9), seed=2)
     X[3, 4] = value
     expected = conv2d_gradients(X, K, upstream)
     with np.errstate(all="raise"):
