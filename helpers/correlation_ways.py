@@ -32,19 +32,17 @@ def values(x: torch.Tensor, k: torch.Tensor, method: str) -> torch.Tensor:
     return way(x, k, parameter)
 
 
-def planned(x: torch.Tensor, k: torch.Tensor, method: str) -> tuple:
-    """The way to the values and its parameter, once the arguments are found to be fit."""
-    return _plan((x.shape, k.shape), x.dtype, method, torch.get_num_threads(), _elsewhere(x, k))
+def planned(x: torch.Tensor, k: torch.Tensor, method: str, *, gradients: bool = False) -> tuple | None:
+    """The way to the values and its parameter, or to both gradients, once the arguments are found to be fit."""
+    elsewhere = None if x.is_cpu and k.is_cpu else (x.device, k.device)
+    plan = _gradient_plans if gradients else _plan
+    return plan((x.shape, k.shape), x.dtype, method, torch.get_num_threads(), elsewhere)
 
 
 def small_gradients(x: torch.Tensor, k: torch.Tensor, upstream: torch.Tensor, method: str) -> tuple | None:
     """Both gradients outside any graph, where NumPy is the way to both; else None."""
-    plans = _gradient_plans((x.shape, k.shape), x.dtype, method, torch.get_num_threads(), _elsewhere(x, k))
+    plans = planned(x, k, method, gradients=True)
     return small_sums.gradients_in_numpy(x.contiguous(), k, upstream, plans) if plans else None
-
-
-def _elsewhere(x, k):
-    return None if x.is_cpu and k.is_cpu else (x.device, k.device)
 
 
 @lru_cache

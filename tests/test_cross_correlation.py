@@ -304,9 +304,11 @@ def plan(image, kernel, dtype=torch.float32, elsewhere=None):
 def test_two_devices_are_both_named():
     with pytest.raises(ValueError, match="must be on one device, got cpu and cuda:0"):
         plan((5, 7), (2, 3), elsewhere=(torch.device("cpu"), torch.device("cuda:0")))
-    cpu, cuda = (SimpleNamespace(is_cpu=name == "cpu", device=torch.device(name)) for name in ("cpu", "cuda:0"))
-    assert ways._elsewhere(cpu, cpu) is None
-    assert ways._elsewhere(cpu, cuda) == (cpu.device, cuda.device) == ways._elsewhere(cuda, cpu)[::-1]
+    seen = {"shape": torch.Size((5, 7)), "dtype": torch.float32}
+    cpu, cuda = (SimpleNamespace(is_cpu=name == "cpu", device=torch.device(name), **seen) for name in ("cpu", "cuda:0"))
+    for pair in ((cpu, cuda), (cuda, cpu)):
+        with pytest.raises(ValueError, match="on one device"):
+            ways.planned(*pair, "auto")
     cuda = torch.device("cuda:0")
     assert plan((5, 7), (2, 3), elsewhere=(cuda, cuda))[0] is direct_sums.row_products
 
