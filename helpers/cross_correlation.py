@@ -71,6 +71,19 @@ def _correlate(x: torch.Tensor, k: torch.Tensor, method: str) -> torch.Tensor:
     return values(x, k, method)
 
 
+def _correlate_fully(large: torch.Tensor, small: torch.Tensor, method: str) -> torch.Tensor:
+    """The cross-correlation of large, in as many zeros as small can reach, with small turned round."""
+    h, w = small.shape
+    if _transformed() or small.sum(dtype=WORKING[small.dtype]).isfinite():
+        return _correlate(constant_pad_nd(large, (w - 1, w - 1, h - 1, h - 1)), small.flip(0, 1), method)
+    (H, W), wide = large.shape, WORKING[large.dtype]  # without the zeros, which make NaN of infinity
+    y = large.new_zeros(H + h - 1, W + w - 1, dtype=wide)
+    for u in range(h):
+        for v in range(w):
+            y[u : u + H, v : v + W] += small[u, v].to(wide) * large.to(wide)
+    return y.to(large.dtype)
+
+
 class _CrossCorrelation(torch.autograd.Function):
     """Both gradients are cross-correlations themselves, so one rule gives derivatives of every order."""
 
@@ -89,9 +102,7 @@ class _CrossCorrelation(torch.autograd.Function):
                 return *both, None
         dx = dk = None
         if ctx.needs_input_grad[0]:  # the padded upstream gradient with the kernel turned round, or the reverse
-            large, small = sorted((upstream, k.conj()), key=torch.Tensor.numel, reverse=True)
-            h, w = small.shape
-            dx = _correlate(constant_pad_nd(large, (w - 1, w - 1, h - 1, h - 1)), small.flip(0, 1), ctx.method)
+            dx = _correlate_fully(*sorted((upstream, k.conj()), key=torch.Tensor.numel, reverse=True), ctx.method)
         if ctx.needs_input_grad[1]:  # the image with the upstream gradient as its kernel
             dk = _correlate(x.conj(), upstream, ctx.method)
         return dx, dk, None

@@ -27,10 +27,15 @@ def in_numpy(x, k, plan):
 
 @_quietly
 def gradients_in_numpy(x, k, upstream, plans):
-    """Both gradients; for that of X, the larger of upstream gradient and kernel is padded, the other turned round."""
+    """Both gradients; for that of X, the larger of upstream gradient and kernel is padded, the other turned round.
+
+    None where the other is not finite, since the zeros of the padding would make NaN of it.
+    """
     (way_to_x, x_parameter), (way_to_k, k_parameter) = plans
     (image, taps), (grads, _) = _arrays(x, k), _arrays(upstream, k)
     large, small = (taps, grads) if taps.size > grads.size else (grads, taps)
+    if not np.vdot(small, small) < np.inf:
+        return None
     (H, W), (h, w) = large.shape, small.shape
     padded = np.zeros((H + 2 * h - 2, W + 2 * w - 2), image.dtype)
     padded[h - 1 : h - 1 + H, w - 1 : w - 1 + W] = large

@@ -535,6 +535,32 @@ def test_small_gradients_keep_the_tangents_of_forward_mode():
     torch.testing.assert_close(dK.tangent, cross_corr_2d(tangent, upstream))
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("which", ["image", "kernel", "upstream"])
+@pytest.mark.parametrize(("image", "kernel"), [((12, 13), (4, 5)), ((12, 13), (10, 12)), ((140, 150), (3, 5))])
+def test_what_is_not_finite_reaches_only_its_own_gradients(image, kernel, which, value):
+    outputs = tuple(n - m + 1 for n, m in zip(image, kernel, strict=True))
+    X, K, upstream = tensor(image), tensor(kernel, seed=1), tensor(outputs, seed=2)
+    {"image": X, "kernel": K, "upstream": upstream}[which][1, 1] = value
+    expected = conv2d_gradients(X, K, upstream)
+    Y = cross_corr_2d(X.requires_grad_(), K.requires_grad_())
+    for create_graph in (False, True):
+        found = torch.autograd.grad(Y, (X, K), upstream, create_graph=create_graph, retain_graph=True)
+        torch.testing.assert_close(found, expected, equal_nan=True)
+    only_for_x = torch.autograd.grad(cross_corr_2d(X, K.detach()), X, upstream)[0]
+    torch.testing.assert_close(only_for_x, expected[0], equal_nan=True)
+
+
+def test_gradients_of_halves_are_summed_in_single_precision_where_one_upstream_is_infinite():
+    X, K = (torch.ones(side, side, dtype=torch.float16) for side in (109, 60))
+    upstream = torch.ones(50, 50, dtype=torch.float16)
+    upstream[0, 0] = torch.inf
+    dX = torch.autograd.grad(cross_corr_2d(X.requires_grad_(), K), X, upstream)[0]
+    assert dX.dtype is torch.float16
+    assert dX.isinf().sum() == 60 * 60
+    assert dX[60, 59] == 49 * 50  # halves would stay at 2048
+
+
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, 1e308])
 def test_small_gradients_are_quiet_about_what_is_not_finite(value):
     X, K, upstream = tensor((12, 13)), tensor((4, 5), seed=1), 1e3 * tensor((9, 9), seed=2)
