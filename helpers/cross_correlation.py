@@ -74,6 +74,8 @@ def _correlate(x: torch.Tensor, k: torch.Tensor, method: str) -> torch.Tensor:
 def _correlate_fully(large: torch.Tensor, small: torch.Tensor, method: str) -> torch.Tensor:
     """The cross-correlation of large, in as many zeros as small can reach, with small turned round."""
     h, w = small.shape
+    if h * w == 1:
+        return _correlate(large, small, method)
     if _transformed() or small.sum(dtype=WORKING[small.dtype]).isfinite():
         return _correlate(constant_pad_nd(large, (w - 1, w - 1, h - 1, h - 1)), small.flip(0, 1), method)
     (H, W), wide = large.shape, WORKING[large.dtype]  # without the zeros, which make NaN of infinity
