@@ -125,18 +125,18 @@ def _tile_spectra(x, k, tile):
     height, width = min(tile[0] - h + 1, R), min(tile[1] - w + 1, C)  # outputs of a tile
     rows, columns = ([min(i, n - m) for i in range(0, n, m)] for n, m in ((R, height), (C, width)))
     y, corners = empty((R, C), x), [(r, c) for r in rows for c in columns]
-    for r, c in _transform(x, k, tile, corners, y):  # when the transforms' memory is free again
+    for r, c in _transform(x, k, (tile, (height, width)), corners, y):  # when the transforms' memory is free again
         part = x[r : r + height + h - 1, c : c + width + w - 1]
         y[r : r + height, c : c + width] = values(part, k, "direct")
     return y
 
 
-def _transform(x, k, tile, corners, y):
+def _transform(x, k, sizes, corners, y):
     """Write the outputs of the tiles that can be trusted; return the corners of the others."""
-    (h, w), (R, C) = k.shape, y.shape
+    tile, (height, width) = sizes
+    h, w = k.shape
     double = x.dtype in (torch.float64, torch.complex128)
     wide, single = (torch.complex128, torch.complex64) if x.is_complex() else (torch.float64, torch.float32)
-    height, width = min(tile[0] - h + 1, R), min(tile[1] - w + 1, C)
     spectrum, size = _spectrum(k.to(wide), tile), torch.linalg.vector_norm(k.to(wide))
     spectrum_size, untrusted, together = _spectrum(k.abs().float(), tile), [], max(1, TOGETHER // math.prod(tile))
     for group in (corners[i : i + together] for i in range(0, len(corners), together)):

@@ -21,6 +21,7 @@ _ROW = 40.0  # begin one row of outputs in a batch of matrix products
 _SUM = 0.06  # add one entry of such a product where it is formed
 _PRODUCT = {1: 0.3, 2: 0.24}  # write one entry of a product for one row of outputs, or two, and add it later
 _MULTIPLY = 0.02  # one multiply-add inside the product
+_VECTOR = 2.3  # times as much where one factor is a vector
 _LANES = 16  # columns that it multiplies at least
 _BAG = 0.115  # write one entry of a bag of rows, and add it later
 _BAG_ROW = 0.015  # add one weighted entry of a row to a bag
@@ -86,7 +87,7 @@ def _direct_costs(image, kernel, dtype, threads, times):
         costs["small_products", None] = 6 * _SMALL_CALL + size * _SMALL_PRODUCT * w * R * W
     if dtype.is_floating_point or dtype.is_complex:
         if h > 1:  # matrix products with one factor are slow
-            sums = w * R * (_ROW / threads + step * (C * _SUM + max(C, _LANES) * 2.3 * h * _MULTIPLY))
+            sums = w * R * (_ROW / threads + step * (C * _SUM + max(C, _LANES) * h * _VECTOR * _MULTIPLY))
             costs["column_sums", rows] = (4 + bands * (2 + 3 * w)) * _CALL + sums
         for block in (1, 2) if size > 1 else (1,):
             filled = 2 * w * (h + 1) if block == 2 else 0  # the kernel with its zeros

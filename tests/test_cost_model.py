@@ -516,7 +516,7 @@ def test_numpy_and_bags_serve_images_in_main_memory_only(image, kernel, way):
         ((109, 481), (1, 5), ("tap_products", None), False),
         ((2, 12), (1, 11), ("tap_products", None), True),
         ((9, 17), (9, 15), ("tap_products", None), False),
-        # the same
+        # the same two limits
         ((17, 10), (2, 9), ("small_products", None), True),
         ((18, 10), (2, 9), ("small_products", None), False),
         ((71, 64), (8, 8), ("small_products", None), True),
