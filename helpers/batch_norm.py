@@ -13,6 +13,7 @@ from helpers.interop import Array, as_tensors, shown
 _AVERAGES = ("running_mean", "running_var")
 _COMPUTE_DTYPE = dict.fromkeys((torch.float16, torch.bfloat16, torch.float32), torch.float32)
 _COMPUTE_DTYPE[torch.float64] = torch.float64
+_BELOW_AUTOGRAD = torch._C._AutoDispatchBelowAutograd  # nothing is recorded, nor asked whether it should be
 
 
 class Cache(NamedTuple):
@@ -77,40 +78,39 @@ def _forward(x, gamma, beta, bn_param, axes):
     mode, eps, momentum, running = _read(bn_param)
     tensors, give_back = as_tensors(x=x, gamma=gamma, beta=beta, **running)
     dtype = _check(tensors, ("gamma", "beta", *running), axes)
-    maps, scale, offset, *given = _computable(tensors, dtype)
-    old_mean, old_var = [given.pop(0) if name in running else torch.zeros_like(scale) for name in _AVERAGES]
-    if mode == "test" and (old_var < 0).any():
-        raise ValueError(f"bn_param['running_var'] must not be negative, got {old_var.min().item()}")
-    limits, out = torch.finfo(maps.dtype), arithmetic.like(maps)
-    eps = arithmetic.number(min(max(eps, limits.tiny), limits.max), maps.dtype)
-    arrays = maps.transpose(1, -1), out.transpose(1, -1), scale, offset, old_mean, old_var
-    blocks = [arithmetic.normalize(block, mode, eps) for block in arithmetic.blocks(*arrays)]
-    out = give_back(_as(dtype, out))
-    if mode == "train":
-        mean, var = arithmetic.joined(blocks)
-        mean, var = arithmetic.average(old_mean, mean, momentum), arithmetic.average(old_var, var, momentum)
-        bn_param.update(running_mean=give_back(_as(dtype, mean)), running_var=give_back(_as(dtype, var)))
-    return out, Cache(x, mode, tuple([block[2:] for block in blocks]))
+    with _BELOW_AUTOGRAD():
+        maps, scale, offset, *old = _computable(tensors, dtype)
+        if len(old) < 2:
+            old = [old.pop() if name in running else torch.zeros_like(scale) for name in _AVERAGES]
+        if mode == "test" and (old[1] < 0).any():
+            raise ValueError(f"bn_param['running_var'] must not be negative, got {old[1].min().item()}")
+        eps = arithmetic.number(eps, maps.dtype)
+        arrays = maps.transpose(1, -1), scale, offset, *old
+        out, mean, var, statistics = arithmetic.by_blocks(arithmetic.normalize, *arrays, mode=mode, eps=eps)
+        out = give_back(_as(dtype, out.transpose_(1, -1)))
+        if mode == "train":
+            mean, var = map(arithmetic.average, old, (mean, var), (momentum, momentum))
+            bn_param.update(running_mean=give_back(_as(dtype, mean)), running_var=give_back(_as(dtype, var)))
+        return out, Cache(x, mode, statistics)
 
 
 def _backward(dout, cache):
     (grads, x), give_back = as_tensors(dout=dout, x=cache.x)
     if grads.shape != x.shape:
         raise ValueError(f"dout must have the shape of x, {tuple(x.shape)}, got {tuple(grads.shape)}")
-    if grads.dtype != x.dtype:
+    if grads.dtype is not x.dtype:
         raise TypeError(f"dout must have the dtype of x, {x.dtype}, got {grads.dtype}")
-    grads, maps = _computable((grads, x), x.dtype)
-    dx = arithmetic.like(maps)
-    blocks = arithmetic.blocks(maps.transpose(1, -1), grads.transpose(1, -1), dx.transpose(1, -1))
-    pairs = zip(blocks, cache.statistics, strict=True)
-    dgamma, dbeta = arithmetic.joined([arithmetic.gradients(*pair, cache.mode) for pair in pairs])
-    return give_back(_as(x.dtype, dx)), give_back(_as(x.dtype, dgamma)), give_back(_as(x.dtype, dbeta))
+    with _BELOW_AUTOGRAD():
+        grads, maps = _computable((grads, x), x.dtype)
+        arrays = maps.transpose(1, -1), grads.transpose(1, -1), cache.statistics
+        dx, dgamma, dbeta = arithmetic.by_blocks(arithmetic.gradients, *arrays, mode=cache.mode)
+        dx = dx.transpose_(1, -1)
+        return give_back(_as(x.dtype, dx)), give_back(_as(x.dtype, dgamma)), give_back(_as(x.dtype, dbeta))
 
 
 def _computable(tensors, dtype):
-    """The tensors, of this dtype, outside any graph and in the dtype to compute in."""
-    plain = [tensor.detach() if tensor.requires_grad else tensor for tensor in tensors]
-    return plain if _COMPUTE_DTYPE[dtype] is dtype else [tensor.to(_COMPUTE_DTYPE[dtype]) for tensor in plain]
+    """The tensors, of this dtype, in the one to compute in."""
+    return tensors if _COMPUTE_DTYPE[dtype] is dtype else [tensor.to(_COMPUTE_DTYPE[dtype]) for tensor in tensors]
 
 
 def _as(dtype, tensor):

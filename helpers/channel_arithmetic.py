@@ -11,18 +11,19 @@ _MANY = 512  # values a channel: float32 sums of more products lose digits where
 _SMALL = 32_768  # numbers: torch sums so many in a single thread
 
 
-def normalize(block, mode, eps):
-    """Normalize whole channels into out; return their mean and variance, and what the backward pass needs."""
-    maps, out, scale, offset, mean, var = block
+def normalize(block, *, mode, eps):
+    """Whole channels normalized (in out if that is not None), mean and variance, and what the backward pass needs."""
+    out, maps, scale, offset, mean, var = block
     if mode == "train":
         center, shrink, shift, mean, var = _statistics(maps, out)
     else:
         center, shrink, shift = mean.clone(), None, torch.zeros_like(mean)
     inverse_std = torch.add(var, eps if shrink is None else shrink.square().mul_(eps)).rsqrt_()
     factor = scale * inverse_std
-    torch.mul(_centered(maps, center, shrink, out), factor, out=out)
+    out = torch.mul(_centered(maps, center, shrink, out), factor, out=out)
     out.add_(torch.addcmul(offset, factor, shift, value=-1))
-    return mean, var if shrink is None else var / shrink.square(), center, shrink, shift, inverse_std, factor
+    var = var if shrink is None else var / shrink.square()
+    return out, mean, var, (center, shrink, shift, inverse_std, factor)
 
 
 def _statistics(maps, scratch):
@@ -50,15 +51,16 @@ def _statistics(maps, scratch):
     return center, shrink, shift, mean, var
 
 
-def gradients(block, statistics, mode):
-    """Write dx of whole channels; return their dgamma and dbeta."""
-    (maps, grads, dx), (center, shrink, shift, inverse_std, factor) = block, statistics
+def gradients(block, *, mode):
+    """dx of whole channels (in dx if that is not None), dgamma and dbeta."""
+    dx, maps, grads, (center, shrink, shift, inverse_std, factor) = block
     dbeta, share = _sum(grads), maps.shape[-1] / maps.numel()
     if center is None and maps.dtype == torch.float32 and _MANY * share < 1:
-        rest = _sum(torch.sub(grads, dbeta, alpha=share, out=dx))
-        products = _sum(dx.mul_(maps))
+        dx = torch.sub(grads, dbeta, alpha=share, out=dx)
+        rest, products = _sum(dx), _sum(dx.mul_(maps))
     else:
-        rest, products = dbeta, _sum(torch.mul(_centered(maps, center, shrink, dx), grads, out=dx))
+        dx = torch.mul(_centered(maps, center, shrink, dx), grads, out=dx)
+        rest, products = dbeta, _sum(dx)
     dgamma = torch.addcmul(products, rest, shift, value=-1).mul_(inverse_std)
     factor = factor if shrink is None else factor * shrink
     if mode == "train":
@@ -68,13 +70,13 @@ def gradients(block, statistics, mode):
         dx.sub_(level, alpha=share).mul_(factor)
     else:
         torch.mul(grads, factor, out=dx)
-    return dgamma, dbeta
+    return dx, dgamma, dbeta
 
 
 def _centered(maps, center, shrink, out):
     if center is None:
         return maps
-    torch.sub(maps, center, out=out)
+    out = torch.sub(maps, center, out=out)
     return out if shrink is None else out.mul_(shrink)
 
 
@@ -103,7 +105,7 @@ def average(old, new, momentum):
 
 
 def number(value, dtype):
-    """A number as a tensor of no dimensions, with which torch computes faster than with a Python number."""
+    """A positive number, held within the dtype's range, as a tensor, which torch computes faster with than Python's."""
     if torch._C._len_torch_dispatch_stack() or torch._C._are_functorch_transforms_active():
         return _number_once.__wrapped__(value, dtype)  # a tensor of the mode's own kind, of no use after it
     return _number_once(value, dtype)
@@ -111,23 +113,31 @@ def number(value, dtype):
 
 @lru_cache
 def _number_once(value, dtype):
-    return torch.scalar_tensor(value, dtype=dtype, device="cpu")
+    limits = torch.finfo(dtype)
+    return torch.scalar_tensor(min(max(value, limits.tiny), limits.max), dtype=dtype, device="cpu")
 
 
-def blocks(*arrays):
-    """The arrays in step, in blocks of whole channels; in one where the channels interleave."""
+def by_blocks(function, *arrays, **settings):
+    """What function makes of as many whole channels at a time as stay in the cache, put together again.
+
+    The first array is maps; a block also holds, in front, memory for a result of its shape, or None if that is small.
+    Of several blocks, the last of four results, and the argument that takes it later, is a list. Channels that
+    interleave are one block.
+    """
     maps = arrays[0]
+    if maps.numel() <= _SMALL:
+        return function((None, *arrays), **settings)
+    result = like(maps)
     if maps.nbytes <= _BLOCK or maps.stride(-1) == 1:
-        return [arrays]
+        return function((result, *arrays), **settings)
     channels = max(1, _BLOCK * maps.shape[-1] // maps.nbytes)
-    return zip(*(array.split(channels, -1) for array in arrays), strict=True)
-
-
-def joined(blocks):
-    """The first two arrays of every block, put together again along the channels."""
-    first, *others = [block[:2] for block in blocks]
-    return [torch.cat(parts) for parts in zip(first, *others, strict=True)] if others else first
+    parts = (array if isinstance(array, list) else array.split(channels, -1) for array in (result, *arrays))
+    _, first, second, *last = zip(*(function(block, **settings) for block in zip(*parts, strict=True)), strict=True)
+    return result, torch.cat(first), torch.cat(second), *map(list, last)
 
 
 def like(maps):
-    return empty(maps.shape, maps) if maps.nbytes > _BLOCK and maps.is_contiguous() else torch.empty_like(maps)
+    """Uninitialized maps in the memory order of these."""
+    if maps.nbytes <= _BLOCK or not maps.transpose(1, -1).is_contiguous():
+        return torch.empty_like(maps)
+    return empty(maps.transpose(1, -1).shape, maps).transpose(1, -1)

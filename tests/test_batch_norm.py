@@ -412,7 +412,7 @@ def test_the_cache_refers_to_the_input_and_holds_three_numbers_a_channel():
     x, gamma, beta, _ = problem((5, 3, 17, 19))
     _, cache = spatial_batchnorm_forward(x, gamma, beta, {"mode": "train"})
     assert cache.x is x
-    numbers = [tensor for block in cache.statistics for tensor in block if tensor is not None]
+    numbers = [tensor for tensor in cache.statistics if tensor is not None]
     assert sum(tensor.untyped_storage().nbytes() for tensor in numbers) <= 3 * 3 * 8
 
 
@@ -520,19 +520,46 @@ def test_a_mean_is_kept_where_squares_overflow(dtype, scale, mean):
     assert np.allclose(out.std((0, 2, 3)), 1, atol=1e-4)
 
 
+def by_blocks(maps, *arrays):
+    """What by_blocks gives to a function, block by block, and what it makes of that function's results."""
+    given = []
+
+    def function(block, *, setting):
+        given.append(block)
+        place, maps, *_ = block
+        channels = torch.arange(maps.shape[-1])
+        return place if place is None else place.copy_(maps), channels, channels + 7, f"{setting} {len(given)}"
+
+    return given, arithmetic.by_blocks(function, maps, *arrays, setting="block")
+
+
 @pytest.mark.parametrize(
     ("size", "blocks"), [(50, [1] * 5), (200, [2, 2, 1]), (300, [3, 2]), (479, [4, 1]), (480, [5]), (2000, [5])]
 )
 def test_blocks_are_whole_channels_of_at_most_so_many_bytes(monkeypatch, size, blocks):
+    monkeypatch.setattr(arithmetic, "_SMALL", 119)
     monkeypatch.setattr(arithmetic, "_BLOCK", size)
-    maps, scale = torch.zeros(2, 3, 4, 5), torch.zeros(5)
+    maps, scale = torch.arange(120.0).view(2, 3, 4, 5), torch.arange(5)
+    own = list(blocks) if len(blocks) > 1 else blocks[0]
     for order in ((0, 3, 1, 2), (0, 3, 2, 1), (3, 1, 2, 0)):  # of memory, the last axis in steps of one number
         inverse = [order.index(axis) for axis in range(4)]
         x = maps.permute(order).contiguous().permute(inverse)
-        found = list(arithmetic.blocks(x, scale))
-        assert [block.shape[-1] for block, _ in found] == [len(part) for _, part in found] == blocks
-        assert (found[0][0] is x) == (len(blocks) == 1)
-    assert len(arithmetic.blocks(maps.contiguous(), scale)) == 1  # the channels interleave
+        given, (result, first, second, rest) = by_blocks(x, scale, own)
+        assert [block.shape[-1] for _, block, _, _ in given] == [size for *_, size in given] == blocks
+        assert torch.equal(torch.cat([part for _, _, part, _ in given]), scale)
+        assert torch.equal(result, x)
+        assert first.tolist() == [channel for size in blocks for channel in range(size)]
+        assert torch.equal(second, first + 7)
+        assert rest == ([f"block {i + 1}" for i in range(len(blocks))] if len(blocks) > 1 else "block 1")
+    assert len(by_blocks(maps.contiguous(), scale, 5)[0]) == 1  # the channels interleave
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+def test_a_small_result_gets_no_memory_beforehand(interleaved):
+    for numbers, prepared in ((32_768, False), (32_770, True)):
+        maps = torch.zeros(numbers // 2, 2) if interleaved else torch.zeros(2, numbers // 2).T
+        ((place, _),), _ = by_blocks(maps)
+        assert (place is not None) == prepared
 
 
 @pytest.mark.parametrize(("size", "blocks"), [(2**23, 1), (2**23 + 1, 2)])
@@ -540,7 +567,7 @@ def test_a_block_has_8_mebibytes(size, blocks):
     channels = blocks + 1  # into so many each of the two sizes can be divided
     maps = torch.empty(channels, size // channels, dtype=torch.uint8).T
     assert maps.nbytes == size
-    assert len(list(arithmetic.blocks(maps))) == blocks
+    assert len(by_blocks(maps)[0]) == blocks
 
 
 @pytest.mark.parametrize(
@@ -566,18 +593,20 @@ def test_interleaved_channels_are_summed_together():
 
 
 def test_a_large_result_has_the_memory_order_of_x():
-    maps = torch.empty(1, 3, 1700, 1700).contiguous(memory_format=torch.channels_last)
-    assert maps.nbytes > 2**25
-    assert arithmetic.like(maps).stride() == maps.stride()
+    x = torch.empty(1, 3, 1700, 1700)
+    assert x.nbytes > 2**25
+    for maps in (x.transpose(1, -1), x.contiguous(memory_format=torch.channels_last).transpose(1, -1)):
+        assert arithmetic.like(maps).shape == maps.shape
+        assert arithmetic.like(maps).stride() == maps.stride()
 
 
 def test_a_large_result_is_in_numpys_memory():
-    x = torch.empty(2**25, dtype=torch.uint8)
+    maps = torch.empty(2**20, 32, dtype=torch.uint8)
     tracemalloc.start()
-    result = arithmetic.like(x)
+    result = arithmetic.like(maps)
     in_numpy, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert in_numpy >= result.nbytes == x.nbytes
+    assert in_numpy >= result.nbytes == maps.nbytes
 
 
 def test_a_wrong_shape_is_named_beside_the_right_one():
