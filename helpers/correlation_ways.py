@@ -87,7 +87,7 @@ def _prepared(way, parameter, image, kernel, itemsize):
         return _tile_spectra, parameter
     if way in IN_NUMPY:
         views = getattr(small_sums, way.replace("products", "views"))
-        return small_sums.in_numpy, (getattr(small_sums, way), views(image, kernel, itemsize))
+        return small_sums.in_numpy, (getattr(small_sums, way), views(image, kernel, itemsize, parameter))
     return getattr(direct_sums, way), parameter
 
 

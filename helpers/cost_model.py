@@ -9,24 +9,24 @@ import torch
 # of torch's operations, not the calls and not NumPy's.
 
 _CALL = 1_300.0  # one torch operation, called from Python
+_MEETING = 4_000.0  # wait until all threads are done, which now and then takes five times as long
 _SMALL_CALL = 900.0  # one NumPy operation
-_WINDOW = 5.0  # begin the sum of one window
-_COLUMN = 0.065  # copy one pixel of the columns of windows
-_DOT = 0.038  # one multiply-add of a window
-_TAP = 0.1  # copy one pixel to where a tap meets it, and multiply it
-_SMALL_PRODUCT = 0.36  # write one entry of NumPy's product, and add it
+_WINDOW = 5.0  # begin the sum of one window of a column
+_LINE = 20.0  # begin the sums of one row of outputs
+_COLUMN = 0.06  # copy one pixel of the columns or lines of windows, twice as much from an image that leaves the cache
+_DOT = 0.034  # one multiply-add of a window
+_TAP = 0.08  # copy one pixel to where a tap meets it, and multiply it
 _SHIFT = 0.11  # multiply and add one shifted pixel
 _COPY = 0.2  # copy one pixel beside others
 _ROW = 40.0  # begin one row of outputs in a batch of matrix products
-_SUM = 0.06  # add one entry of such a product where it is formed
 _PRODUCT = {1: 0.3, 2: 0.24}  # write one entry of a product for one row of outputs, or two, and add it later
 _MULTIPLY = 0.02  # one multiply-add inside the product
 _VECTOR = 2.3  # times as much where one factor is a vector
 _LANES = 16  # columns that it multiplies at least
-_BAG = 0.115  # write one entry of a bag of rows, and add it later
-_BAG_ROW = 0.015  # add one weighted entry of a row to a bag
-_OUTPUT = 0.3  # add the bags of one output, beyond what each of them costs
-_NEAR = 7_500  # numbers that stay in the nearest cache
+_BAG = 0.1  # write one entry of a bag of rows, and add it later
+_BAG_ROW = 0.019  # add one weighted entry of a row to a bag
+_OUTPUT = 0.2  # put one output in its place, beyond what each of its bags costs
+_NEAR = 10_000  # numbers that stay in the nearest cache
 _NARROWEST = 64  # numbers in a strip: below, to begin a bag costs more than to add it
 _WIDEST = 4_096  # numbers in a strip: the loop that adds bags is compiled for its width, which it unrolls
 _TURN = 2.0  # transpose one pixel
@@ -34,7 +34,7 @@ _TRANSFORM = 6.3  # one point of a float64 tile, forth and back (single precisio
 _CACHED = 262_144  # numbers a thread that stay in cache
 _SERIAL = 262_144  # multiply-adds up to which NumPy's matrix product keeps to one thread
 _ROOM = 8  # times the size of inputs and output that may be used beyond them
-IN_NUMPY = {"window_products", "tap_products", "small_products"}
+IN_NUMPY = {"window_products", "tap_products"}
 TOGETHER = 200_000  # points of the tiles that are transformed at a time, so that they stay in cache
 _REACH = 12  # kernels that a tile may span in float64, so that rounding in the tile stays small in a window
 _TILES = [2**a * b for a in range(3, 17) for b in (1, 3, 5, 9, 15)]
@@ -75,20 +75,23 @@ def _direct_costs(image, kernel, dtype, threads, times):
     R, C = H - h + 1, W - w + 1
     size = dtype.itemsize / 4
     step, room, cached = size / threads, times * (H * W + h * w + R * C), threads * _CACHED
+    meeting = _MEETING if threads > 1 else 0
+    copy = _COLUMN * (2 if 4 * cached < H * W else 1)
     rows = min(R, max(1, cached // C))
     bands = math.ceil(R / rows)
     costs = {("shifted_sums", rows): h * w * (2.5 * _CALL * bands + step * _SHIFT * R * C)}
     if H * w * C <= min(_CACHED, room):
-        sums = _WINDOW * R * C + size * (_COLUMN * H * w * C + _DOT * h * w * R * C)
-        costs["window_products", None] = 5 * _SMALL_CALL + sums
+        begun = 5 * _SMALL_CALL + _LINE * R + size * _COLUMN * H * w * C
+        costs["window_products", "columns"] = begun + _WINDOW * R * C + size * _DOT * h * w * R * C
+        costs["window_products", "lines"] = begun + size * _DOT * h * w * R * max(C, 2 * _LANES)
     if h * w * R * W <= min(_SERIAL, room - 2 * R * W):
         costs["tap_products", None] = 5 * _SMALL_CALL + size * _TAP * h * w * R * W
-    if h * w * R * W <= _SERIAL and (h + w) * R * W <= room:
-        costs["small_products", None] = 6 * _SMALL_CALL + size * _SMALL_PRODUCT * w * R * W
     if dtype.is_floating_point or dtype.is_complex:
-        if h > 1:  # matrix products with one factor are slow
-            sums = w * R * (_ROW / threads + step * (C * _SUM + max(C, _LANES) * h * _VECTOR * _MULTIPLY))
-            costs["column_sums", rows] = (4 + bands * (2 + 3 * w)) * _CALL + sums
+        rows = min(R, max(1, cached // (w * C)), room // (w * C) - h + 1)
+        if rows > 0:
+            bands = math.ceil(R / rows)
+            sums = copy * w * C * (R + bands * (h - 1)) + h * w * R * max(C, _LANES) * _VECTOR * _MULTIPLY
+            costs["line_sums", rows] = meeting + (6 + 5 * bands) * _CALL + R * _ROW / threads + step * sums
         for block in (1, 2) if size > 1 else (1,):
             filled = 2 * w * (h + 1) if block == 2 else 0  # the kernel with its zeros
             rows = min(R, max(block, cached // (w * W)), (room - filled) // (w * W)) // block * block
@@ -97,9 +100,9 @@ def _direct_costs(image, kernel, dtype, threads, times):
                 rows = math.ceil(R / bands / block) * block  # bands of one height
                 calls = (3 if block == 1 else 14) + 6 * bands
                 row = W * _PRODUCT[block] + max(W, _LANES) * (h + block - 1) * _MULTIPLY
-                costs["row_products", (block, rows)] = calls * _CALL + R * (_ROW / threads + step * w * row)
+                costs["row_products", (block, rows)] = meeting + calls * _CALL + R * (_ROW / threads + step * w * row)
     if dtype == torch.float32:
-        costs |= _bag_costs(image, kernel, room, threads)
+        costs |= _bag_costs(image, kernel, room, threads, copy)
     rows = min(h, min(room, cached) // (C * w) - R + 1)
     if rows > 0:
         bands, copies = math.ceil(h / rows), _COPY * C * w * (h + (R - 1) * math.ceil(h / rows))
@@ -107,23 +110,27 @@ def _direct_costs(image, kernel, dtype, threads, times):
     return costs
 
 
-def _bag_costs(image, kernel, room, threads):
-    """The cost of bags of rows in as few strips of columns as can be, and in strips whose rows stay near."""
+def _bag_costs(image, kernel, room, threads, copy):
+    """The cost of bags of rows, in as few strips of columns as can be, and in strips of which a bag stays near."""
     (H, W), (h, w) = image, kernel
     R, C = H - h + 1, W - w + 1
-    costs, fewest = {}, math.ceil(C / _WIDEST)
-    for strips in {fewest, max(fewest, math.ceil(h * C / _NEAR))}:
-        columns = math.ceil(C / strips)
-        width = columns + w - 1
-        row = w * (width + 3 * h + 4) + width  # numbers that one row of outputs takes; a row number counts twice
-        rows = min(R, max(1, 2 * threads * _CACHED // (w * width)), (room - h * width) // row)
-        if rows > 0 and width >= _NARROWEST:
-            bands = math.ceil(R / rows)
-            rows, copied = math.ceil(R / bands), _COPY * (R + bands * (h - 1)) if strips > 1 else 0
-            bags = w * (_BAG + h * _BAG_ROW * (1 if h * width < 2 * _NEAR else 1.5))
-            calls = 9 + 10 * bands * strips
-            sums = strips * width * (R * (bags + _OUTPUT) + copied)
-            costs["row_bags", (rows, columns)] = calls * _CALL + sums / threads
+    cached, costs, fewest = threads * _CACHED, {}, math.ceil(C / _WIDEST)
+    for copies in (1, w):
+        bags, bag = w // copies, h * copies
+        for strips in {fewest, max(fewest, math.ceil(bag * C / _NEAR))}:
+            columns = math.ceil(C / strips)
+            width = columns + w - copies
+            row = bags * (width + 4) + copies * width + 3 * h * w  # numbers that it takes; a row number counts twice
+            rows = R if R * (bags + copies) * width <= 8 * cached else max(1, 2 * cached // (w * width))
+            rows = min(R, rows, (room - bag * width) // row)
+            if rows > 0 and width >= _NARROWEST:
+                bands = math.ceil(R / rows)
+                rows, pieces = math.ceil(R / bands), bands * strips
+                weighted = bag * _BAG_ROW * (1 if bag * width < 1.5 * _NEAR else 1.5) * (width + _LANES)
+                placed = _OUTPUT * width if pieces > 1 or bags > 1 else 0
+                copied = copies * width * copy if strips > 1 or copies > 1 else 0
+                sums = R * (bags * (_BAG * width + weighted) + placed) + (R + bands * (h - 1)) * copied
+                costs["row_bags", (rows, columns, copies)] = (9 + 10 * pieces) * _CALL + strips * sums / threads
     return costs
 
 

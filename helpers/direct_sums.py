@@ -18,16 +18,17 @@ torch.empty(2**25 - 2**14, dtype=torch.uint8, device="cpu")
 _KEPT = 32_768  # row numbers of bags, that are kept for the next call
 
 
-def column_sums(x, k, rows):
-    """Add, for each column of the kernel, its products with the image rows under it, in bands of output rows."""
+def line_sums(x, k, rows):
+    """Copy every row w times, each shifted by a column; then each row of outputs is one product. In bands of rows."""
     (H, W), (h, w) = x.shape, k.shape
     R, C = H - h + 1, W - w + 1
-    y, columns, start = empty((R, C), x), k.t().contiguous(), x.storage_offset()
+    y, start = empty((R, C), x), x.storage_offset()
     for r in range(0, R, rows):
         band = y[r : r + rows].unsqueeze(1)
-        for v, column in enumerate(columns):
-            factors = column.expand(len(band), 1, h), x.as_strided((len(band), h, C), (W, W, 1), start + r * W + v)
-            torch.baddbmm(band, *factors, beta=min(v, 1), out=band)
+        lines = x.as_strided((len(band) + h - 1, w, C), (W, 1, 1), start + r * W).contiguous()
+        windows = lines.as_strided((len(band), h * w, C), (w * C, C, 1))
+        torch.bmm(k.view(1, 1, h * w).expand(len(band), 1, h * w), windows, out=band)
+        del lines, windows  # before the next are made
     return y
 
 
@@ -68,7 +69,9 @@ def _row_band(x, columns, r, shape, buffers):
 
 
 def _added(parts, out):
-    """Their sum over the first axis; where they are two or three, one by one takes less."""
+    """Their sum over the first axis; where they are up to three, one by one takes less."""
+    if len(parts) == 1 and out is not None:
+        return out.copy_(parts[0])
     if not 1 < len(parts) < 4:
         return torch.sum(parts, 0, out=out)
     first, second, *third = parts.unbind()
@@ -85,32 +88,39 @@ def _two_rows(k):
 
 
 def row_bags(x, k, plan):
-    """Add image rows, weighted by each of the kernel's columns, then the w sums, each shifted by its column.
+    """Add image rows, weighted by the kernel's columns, then these sums, each shifted by its columns.
 
     Embedding bags, which add weighted rows of a table, are one loop over registers in float32. The table is a strip of
-    the image, narrow enough for h of its rows to stay in the nearest cache.
+    the image, narrow enough for what a bag adds to stay in the nearest cache. Either it holds every row once, and each
+    column of the kernel makes a bag; or w times, each shifted by a column, and one bag is a row of outputs.
     """
-    rows, columns = plan
+    rows, columns, copies = plan
     (H, W), (h, w) = x.shape, k.shape
-    R, C = H - h + 1, W - w + 1
-    y, weights = empty((R, C), x), k.t().reshape(-1).expand(rows, w * h).reshape(-1)
+    R, C, g = H - h + 1, W - w + 1, w // copies
+    weights = k.view(h, g, copies).transpose(0, 1).reshape(-1).expand(rows, w * h).reshape(-1)
     bags = _bags if rows * w * h <= _KEPT else _bags.__wrapped__
-    met, starts = map(torch.from_numpy, bags(rows, h, w))
+    met, starts = map(torch.from_numpy, bags(rows, h, g, copies))
+    y = empty((R, C), x) if rows < R or columns < C or g > 1 else None
     for r in range(0, R, rows):
         for c in range(0, C, columns):
-            out = y[r : r + rows, c : c + columns]
-            m, n = out.shape[0], out.shape[1] + w - 1
-            table, taps = x[r : r + m + h - 1, c : c + n].contiguous(), m * w * h
-            sums = embedding_bag(met[:taps], table, starts[: m * w], mode="sum", per_sample_weights=weights[:taps])
-            _added(sums.as_strided((w, m, n - w + 1), (n + 1, w * n, 1)), out)
-            del sums, table  # before the next are made
+            m, n = min(rows, R - r), min(columns, C - c) + w - copies
+            lines = x.as_strided((m + h - 1, copies, n), (W, 1, 1), x.storage_offset() + r * W + c)
+            table, taps = lines.reshape(-1, n).contiguous(), m * w * h
+            sums = embedding_bag(met[:taps], table, starts[: m * g], mode="sum", per_sample_weights=weights[:taps])
+            del lines, table
+            if y is None:
+                return sums
+            _added(sums.as_strided((g, m, n - w + copies), (n + copies, g * n, 1)), y[r : r + rows, c : c + columns])
+            del sums  # before the next are made
     return y
 
 
 @lru_cache(maxsize=4)
-def _bags(rows, h, w):
-    """The numbers of the image rows in all bags, one after another, and where in them each bag starts."""
-    return np.add.outer(np.arange(rows), np.tile(np.arange(h), w)).ravel(), np.arange(0, rows * w * h, h)
+def _bags(rows, h, g, copies):
+    """The numbers of the table's rows in all bags, one after another, and where in them each bag starts."""
+    bag = np.arange(h * copies)
+    met = np.add.outer(copies * np.arange(rows), np.tile(bag, g)).ravel()
+    return met, np.arange(0, rows * g * h * copies, h * copies)
 
 
 def dot_products(x, k, rows):

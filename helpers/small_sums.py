@@ -19,7 +19,7 @@ def _arrays(x, k):
 
 @_quietly
 def in_numpy(x, k, plan):
-    """The values, by one of the three ways below."""
+    """The values, by one of the two ways below."""
     way, parameter = plan
     image, taps = _arrays(x, k)
     return torch.from_numpy(way(image, taps, parameter))
@@ -44,18 +44,23 @@ def gradients_in_numpy(x, k, upstream, plans):
 
 
 def window_products(image, taps, views):
-    """Copy the columns of the windows, of which each row of outputs multiplies a part: for few outputs."""
+    """Copy the image so that every row of outputs multiplies one part of the copy."""
     (shape, strides), (windows, window_strides) = views
-    columns = np.ndarray(shape, image.dtype, image, 0, strides).copy()
-    return np.matmul(np.ndarray(windows, image.dtype, columns, 0, window_strides), taps.ravel())
+    copies = np.ndarray(shape, image.dtype, image, 0, strides).copy()
+    return np.matmul(np.ndarray(windows, image.dtype, copies, 0, window_strides), taps.ravel())
 
 
-def window_views(image, kernel, itemsize):
-    """Shapes and strides of the columns and of the windows."""
+def window_views(image, kernel, itemsize, copies):
+    """Shapes and strides of the copies and of the windows in them.
+
+    The copies are the w columns under every window, one window after another, or "lines": every row of the image w
+    times, each shifted by a column, which are longer where outputs are many.
+    """
     (H, W), (h, w) = image, kernel
-    R, C, column = H - h + 1, W - w + 1, H * w * itemsize
-    columns = (C, H, w), (itemsize, W * itemsize, itemsize)
-    return columns, ((R, C, h * w), (w * itemsize, column, itemsize))
+    R, C, row = H - h + 1, W - w + 1, W * itemsize
+    if copies == "lines":
+        return ((H, w, C), (row, itemsize, itemsize)), ((R, C, h * w), (w * C * itemsize, itemsize, C * itemsize))
+    return ((C, H, w), (itemsize, row, itemsize)), ((R, C, h * w), (w * itemsize, H * w * itemsize, itemsize))
 
 
 def tap_products(image, taps, views):
@@ -66,23 +71,8 @@ def tap_products(image, taps, views):
     return np.ndarray(outputs, sums.dtype, sums, 0, output_strides).copy()
 
 
-def tap_views(image, kernel, itemsize):
+def tap_views(image, kernel, itemsize, _):
     """Those of what the taps meet, in whole rows, whose last w - 1 sums are no outputs, and of the outputs."""
     (H, W), (h, w) = image, kernel
     R, C, step = H - h + 1, W - w + 1, (W * itemsize, itemsize)
     return ((h, w, (R - 1) * W + C), (*step, itemsize)), ((R, C), step)
-
-
-def small_products(image, taps, views):
-    """Multiply the image, shifted by rows, with the kernel's columns, then add the w products."""
-    (rows, row_strides), (diagonals, diagonal_strides) = views
-    products = taps.T.dot(np.ndarray(rows, image.dtype, image, 0, row_strides).copy())
-    shifted = np.ndarray(diagonals, products.dtype, products, 0, diagonal_strides)
-    return np.add.reduce(shifted, 0, products.dtype)
-
-
-def small_views(image, kernel, itemsize):
-    """Those of the image shifted by rows, and of the products shifted by columns."""
-    (H, W), (h, w) = image, kernel
-    R, C, row = H - h + 1, W - w + 1, W * itemsize
-    return ((h, R * W), (row, itemsize)), ((w, R, C), (R * row + itemsize, row, itemsize))
