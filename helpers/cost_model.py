@@ -9,11 +9,12 @@ import torch
 # of torch's operations, not the calls and not NumPy's.
 
 _CALL = 1_300.0  # one torch operation, called from Python
-_MEETING = 4_000.0  # wait until all threads are done, which now and then takes five times as long
+_MEETING = 8_000.0  # wait until all threads are done, which now and then takes three times as long
 _SMALL_CALL = 900.0  # one NumPy operation
 _WINDOW = 5.0  # begin the sum of one window of a column
 _LINE = 20.0  # begin the sums of one row of outputs
-_COLUMN = 0.06  # copy one pixel of the columns or lines of windows, twice as much from an image that leaves the cache
+_COLUMN = 0.06  # copy one pixel of the columns or lines of windows
+_FAR = 1.75  # times as much from an image that leaves the cache
 _DOT = 0.034  # one multiply-add of a window
 _TAP = 0.08  # copy one pixel to where a tap meets it, and multiply it
 _SHIFT = 0.11  # multiply and add one shifted pixel
@@ -21,7 +22,7 @@ _COPY = 0.2  # copy one pixel beside others
 _ROW = 40.0  # begin one row of outputs in a batch of matrix products
 _PRODUCT = {1: 0.3, 2: 0.24}  # write one entry of a product for one row of outputs, or two, and add it later
 _MULTIPLY = 0.02  # one multiply-add inside the product
-_VECTOR = 2.3  # times as much where one factor is a vector
+_VECTOR = 2.4  # times as much where one factor is a vector
 _LANES = 16  # columns that it multiplies at least
 _BAG = 0.1  # write one entry of a bag of rows, and add it later
 _BAG_ROW = 0.019  # add one weighted entry of a row to a bag
@@ -76,7 +77,7 @@ def _direct_costs(image, kernel, dtype, threads, times):
     size = dtype.itemsize / 4
     step, room, cached = size / threads, times * (H * W + h * w + R * C), threads * _CACHED
     meeting = _MEETING if threads > 1 else 0
-    copy = _COLUMN * (2 if 4 * cached < H * W else 1)
+    copy = _COLUMN * (_FAR if 4 * cached < H * W else 1)
     rows = min(R, max(1, cached // C))
     bands = math.ceil(R / rows)
     costs = {("shifted_sums", rows): h * w * (2.5 * _CALL * bands + step * _SHIFT * R * C)}
@@ -91,7 +92,7 @@ def _direct_costs(image, kernel, dtype, threads, times):
         if rows > 0:
             bands = math.ceil(R / rows)
             sums = copy * w * C * (R + bands * (h - 1)) + h * w * R * max(C, _LANES) * _VECTOR * _MULTIPLY
-            costs["line_sums", rows] = meeting + (6 + 5 * bands) * _CALL + R * _ROW / threads + step * sums
+            costs["line_sums", rows] = meeting + (7 + 5 * bands) * _CALL + R * _ROW / threads + step * sums
         for block in (1, 2) if size > 1 else (1,):
             filled = 2 * w * (h + 1) if block == 2 else 0  # the kernel with its zeros
             rows = min(R, max(block, cached // (w * W)), (room - filled) // (w * W)) // block * block
