@@ -19,15 +19,15 @@ _BELOW_AUTOGRAD = torch._C._AutoDispatchBelowAutograd  # nothing is recorded, no
 class Cache(NamedTuple):
     """What the backward pass needs: the caller's own array, not a copy, and a few numbers a channel.
 
-    statistics holds (center, shrink, shift, inverse_std, factor) for each block of channels, each of shape (c,), such
-    that x_hat is ((x - center) shrink - shift) inverse_std; factor is gamma inverse_std. The center is None (0) where
-    all means are at most a quarter of the standard deviation, else the mean as far as the dtype can tell; shift is the
-    mean of what is left; shrink is None (1) unless squares would overflow even so.
+    statistics is (center, shrink, shift, inverse_std, factor), each of shape (C,), such that x_hat is
+    ((x - center) shrink - shift) inverse_std, or a list of these for blocks of channels; factor is gamma inverse_std.
+    The center is None (0) where all means are at most a quarter of the standard deviation, else the mean as far as the
+    dtype can tell; shift is the mean of what is left; shrink is None (1) unless squares would overflow even so.
     """
 
     x: Array
     mode: str
-    statistics: tuple
+    statistics: tuple | list
 
 
 def spatial_batchnorm_forward(x: Array, gamma: Array, beta: Array, bn_param: dict) -> tuple[Array, Cache]:

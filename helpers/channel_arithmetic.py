@@ -11,7 +11,7 @@ _MANY = 512  # values a channel: float32 sums of more products lose digits where
 _SMALL = 32_768  # numbers: torch sums so many in a single thread
 
 
-def normalize(block, *, mode, eps):
+def normalize(block, mode, eps):
     """Whole channels normalized (in out if that is not None), mean and variance, and what the backward pass needs."""
     out, maps, scale, offset, mean, var = block
     if mode == "train":
@@ -51,7 +51,7 @@ def _statistics(maps, scratch):
     return center, shrink, shift, mean, var
 
 
-def gradients(block, *, mode):
+def gradients(block, mode):
     """dx of whole channels (in dx if that is not None), dgamma and dbeta."""
     dx, maps, grads, (center, shrink, shift, inverse_std, factor) = block
     dbeta, share = _sum(grads), maps.shape[-1] / maps.numel()
