@@ -74,36 +74,15 @@ def estimates(image, kernel, dtype, method, threads) -> dict:
 def _direct_costs(image, kernel, dtype, threads, times):
     (H, W), (h, w) = image, kernel
     R, C = H - h + 1, W - w + 1
-    size = dtype.itemsize / 4
-    step, room, cached = size / threads, times * (H * W + h * w + R * C), threads * _CACHED
-    meeting = _MEETING if threads > 1 else 0
-    copy = _COLUMN * (_FAR if 4 * cached < H * W else 1)
+    size, room, cached = dtype.itemsize / 4, times * (H * W + h * w + R * C), threads * _CACHED
     rows = min(R, max(1, cached // C))
-    bands = math.ceil(R / rows)
+    step, bands = size / threads, math.ceil(R / rows)
     costs = {("shifted_sums", rows): h * w * (2.5 * _CALL * bands + step * _SHIFT * R * C)}
-    if H * w * C <= min(_CACHED, room):
-        begun = 5 * _SMALL_CALL + _LINE * R + size * _COLUMN * H * w * C
-        costs["window_products", "columns"] = begun + _WINDOW * R * C + size * _DOT * h * w * R * C
-        costs["window_products", "lines"] = begun + size * _DOT * h * w * R * max(C, 2 * _LANES)
-    if h * w * R * W <= min(_SERIAL, room - 2 * R * W):
-        costs["tap_products", None] = 5 * _SMALL_CALL + size * _TAP * h * w * R * W
+    costs |= _small_costs(image, kernel, size, room)
     if dtype.is_floating_point or dtype.is_complex:
-        rows = min(R, max(1, cached // (w * C)), room // (w * C) - h + 1)
-        if rows > 0:
-            bands = math.ceil(R / rows)
-            sums = copy * w * C * (R + bands * (h - 1)) + h * w * R * max(C, _LANES) * _VECTOR * _MULTIPLY
-            costs["line_sums", rows] = meeting + (7 + 5 * bands) * _CALL + R * _ROW / threads + step * sums
-        for block in (1, 2) if size > 1 else (1,):
-            filled = 2 * w * (h + 1) if block == 2 else 0  # the kernel with its zeros
-            rows = min(R, max(block, cached // (w * W)), (room - filled) // (w * W)) // block * block
-            if rows > 0:
-                bands = math.ceil(R / rows)
-                rows = math.ceil(R / bands / block) * block  # bands of one height
-                calls = (3 if block == 1 else 14) + 6 * bands
-                row = W * _PRODUCT[block] + max(W, _LANES) * (h + block - 1) * _MULTIPLY
-                costs["row_products", (block, rows)] = meeting + calls * _CALL + R * (_ROW / threads + step * w * row)
+        costs |= _product_costs(image, kernel, size, room, threads)
     if dtype == torch.float32:
-        costs |= _bag_costs(image, kernel, room, threads, copy)
+        costs |= _bag_costs(image, kernel, room, threads)
     rows = min(h, min(room, cached) // (C * w) - R + 1)
     if rows > 0:
         bands, copies = math.ceil(h / rows), _COPY * C * w * (h + (R - 1) * math.ceil(h / rows))
@@ -111,7 +90,48 @@ def _direct_costs(image, kernel, dtype, threads, times):
     return costs
 
 
-def _bag_costs(image, kernel, room, threads, copy):
+def _small_costs(image, kernel, size, room):
+    """The cost of the ways in NumPy."""
+    (H, W), (h, w) = image, kernel
+    R, C = H - h + 1, W - w + 1
+    costs = {}
+    if H * w * C <= min(_CACHED, room):
+        begun = 5 * _SMALL_CALL + _LINE * R + size * _COLUMN * H * w * C
+        costs["window_products", "columns"] = begun + _WINDOW * R * C + size * _DOT * h * w * R * C
+        costs["window_products", "lines"] = begun + size * _DOT * h * w * R * max(C, 2 * _LANES)
+    if h * w * R * W <= min(_SERIAL, room - 2 * R * W):
+        costs["tap_products", None] = 5 * _SMALL_CALL + size * _TAP * h * w * R * W
+    return costs
+
+
+def _product_costs(image, kernel, size, room, threads):
+    """The cost of matrix products in bands: of lines, and of blocks of one or two rows of outputs."""
+    (H, W), (h, w) = image, kernel
+    R, C = H - h + 1, W - w + 1
+    costs, cached, step, meeting = {}, threads * _CACHED, size / threads, _MEETING if threads > 1 else 0
+    rows = min(R, max(1, cached // (w * C)), room // (w * C) - h + 1)
+    if rows > 0:
+        bands = math.ceil(R / rows)
+        copied = _copy(image, threads) * w * C * (R + bands * (h - 1))
+        sums = step * (copied + h * w * R * max(C, _LANES) * _VECTOR * _MULTIPLY)
+        costs["line_sums", rows] = meeting + (7 + 5 * bands) * _CALL + R * _ROW / threads + sums
+    for block in (1, 2) if size > 1 else (1,):
+        filled = 2 * w * (h + 1) if block == 2 else 0  # the kernel with its zeros
+        rows = min(R, max(block, cached // (w * W)), (room - filled) // (w * W)) // block * block
+        if rows > 0:
+            bands = math.ceil(R / rows)
+            rows = math.ceil(R / bands / block) * block  # bands of one height
+            calls = (3 if block == 1 else 14) + 6 * bands
+            row = W * _PRODUCT[block] + max(W, _LANES) * (h + block - 1) * _MULTIPLY
+            costs["row_products", (block, rows)] = meeting + calls * _CALL + R * (_ROW / threads + step * w * row)
+    return costs
+
+
+def _copy(image, threads):
+    return _COLUMN * (_FAR if 4 * threads * _CACHED < math.prod(image) else 1)
+
+
+def _bag_costs(image, kernel, room, threads):
     """The cost of bags of rows, in as few strips of columns as can be, and in strips of which a bag stays near."""
     (H, W), (h, w) = image, kernel
     R, C = H - h + 1, W - w + 1
@@ -129,7 +149,7 @@ def _bag_costs(image, kernel, room, threads, copy):
                 rows, pieces = math.ceil(R / bands), bands * strips
                 weighted = bag * _BAG_ROW * (1 if bag * width < 1.5 * _NEAR else 1.5) * (width + _LANES)
                 placed = _OUTPUT * width if pieces > 1 or bags > 1 else 0
-                copied = copies * width * copy if strips > 1 or copies > 1 else 0
+                copied = copies * width * _copy(image, threads) if strips > 1 or copies > 1 else 0
                 sums = R * (bags * (_BAG * width + weighted) + placed) + (R + bands * (h - 1)) * copied
                 costs["row_bags", (rows, columns, copies)] = (9 + 10 * pieces) * _CALL + strips * sums / threads
     return costs
