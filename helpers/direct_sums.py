@@ -69,9 +69,7 @@ def _row_band(x, columns, r, shape, buffers):
 
 
 def _added(parts, out):
-    """Their sum over the first axis; where they are up to three, one by one takes less."""
-    if len(parts) == 1 and out is not None:
-        return out.copy_(parts[0])
+    """Their sum over the first axis; where they are two or three, one by one takes less."""
     if not 1 < len(parts) < 4:
         return torch.sum(parts, 0, out=out)
     first, second, *third = parts.unbind()
@@ -110,7 +108,11 @@ def row_bags(x, k, plan):
             del lines, table
             if y is None:
                 return sums
-            _added(sums.as_strided((g, m, n - w + copies), (n + copies, g * n, 1)), y[r : r + rows, c : c + columns])
+            out = y[r : r + rows, c : c + columns]
+            if g == 1:
+                out.copy_(sums)
+            else:
+                _added(sums.as_strided((g, m, n - w + copies), (n + copies, g * n, 1)), out)
             del sums  # before the next are made
     return y
 

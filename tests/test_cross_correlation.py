@@ -120,7 +120,9 @@ WAYS = [
 
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("shape", [(40, 53, 5, 7), (10, 70, 9, 3), (31, 20, 2, 18), (50, 41, 47, 39), (8, 80, 1, 31)])
+@pytest.mark.parametrize(
+    "shape", [(40, 53, 5, 7), (10, 70, 9, 3), (12, 30, 3, 4), (31, 20, 2, 18), (50, 41, 47, 39), (8, 80, 1, 31)]
+)
 def test_every_way_to_the_values_agrees_with_torch(way, shape, turned):
     H, W, h, w = shape
     storage = tensor((H + 3, W), seed=1)
@@ -322,8 +324,9 @@ def test_one_tap_or_one_output_or_another_working_dtype_needs_no_estimate():
     assert plan((5, 7), (5, 7)) == (ways._sum_of_products, None)
     assert plan((5, 7), (2, 3), torch.float16) == (ways._in_working_dtype, "auto")
     assert plan((1, 2), (2, 1)[::-1])[0] is ways._sum_of_products
-    for kernel, copies in (((5, 6), "lines"), ((11, 10), "columns")):
+    for kernel, copies, shape in (((5, 6), "lines", (16, 6, 11)), ((11, 10), "columns", (7, 16, 10))):
         views = small_sums.window_views((16, 16), kernel, 4, copies)
+        assert views[0][0] == shape
         assert plan((16, 16), kernel) == (small_sums.in_numpy, (small_sums.window_products, views))
 
 
