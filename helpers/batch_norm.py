@@ -87,7 +87,7 @@ def _forward(x, gamma, beta, bn_param, axes):
         eps = arithmetic.number(eps, maps.dtype)
         arrays = maps.transpose(1, -1), scale, offset, *old
         out, mean, var, statistics = arithmetic.by_blocks(arithmetic.normalize, *arrays, mode=mode, eps=eps)
-        out = give_back(_as(dtype, out.transpose_(1, -1)))
+        out = give_back(_as(dtype, out))
         if mode == "train":
             mean, var = map(arithmetic.average, old, (mean, var), (momentum, momentum))
             bn_param.update(running_mean=give_back(_as(dtype, mean)), running_var=give_back(_as(dtype, var)))
@@ -104,7 +104,6 @@ def _backward(dout, cache):
         grads, maps = _computable((grads, x), x.dtype)
         arrays = maps.transpose(1, -1), grads.transpose(1, -1), cache.statistics
         dx, dgamma, dbeta = arithmetic.by_blocks(arithmetic.gradients, *arrays, mode=cache.mode)
-        dx = dx.transpose_(1, -1)
         return give_back(_as(x.dtype, dx)), give_back(_as(x.dtype, dgamma)), give_back(_as(x.dtype, dbeta))
 
 

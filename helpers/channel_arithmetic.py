@@ -9,6 +9,7 @@ from helpers.interop import empty
 _BLOCK = 8_388_608  # bytes of x worked on at a time, whole channels, so that passes find them in the cache
 _MANY = 512  # values a channel: float32 sums of more products lose digits where both factors have a mean
 _SMALL = 32_768  # numbers: torch sums so many in a single thread
+_LONG = 4_096  # numbers: of more, a norm adds too many squares in a row for float32
 
 
 def normalize(block, mode, eps):
@@ -86,7 +87,10 @@ def _sum(maps):
 
 def _sum_of_squares(maps, scratch):
     if _by_image(maps):
-        return torch.linalg.vector_norm(maps, dim=(1, 2)).square_().sum(0)
+        width, size = maps.shape[1], maps.shape[1] * maps.shape[2]
+        if size <= _LONG or 64 <= width <= _LONG:  # norms of images, or of their rows
+            norms = torch.linalg.vector_norm(maps, dim=(1, 2) if size <= _LONG else 1)
+            return norms.square_().sum_to_size(maps.shape[-1])
     return _sum(torch.mul(maps, maps, out=scratch))
 
 
@@ -121,23 +125,22 @@ def by_blocks(function, *arrays, **settings):
     """What function makes of as many whole channels at a time as stay in the cache, put together again.
 
     The first array is maps; a block also holds, in front, memory for a result of its shape, or None if that is small.
-    Of several blocks, the last of four results, and the argument that takes it later, is a list. Channels that
-    interleave are one block.
+    The whole result has its axes in x's order again. Of several blocks, the last of four results, and the argument that
+    takes it later, is a list. Channels that interleave are one block.
     """
     maps = arrays[0]
     if maps.numel() <= _SMALL:
-        return function((None, *arrays), **settings)
-    result = like(maps)
+        result, *others = function((None, *arrays), **settings)
+        return result.transpose_(1, -1), *others
+    result = like(maps.transpose(1, -1))
+    arrays = result.transpose(1, -1), *arrays
     if maps.nbytes <= _BLOCK or maps.stride(-1) == 1:
-        return function((result, *arrays), **settings)
+        return result, *function(arrays, **settings)[1:]
     channels = max(1, _BLOCK * maps.shape[-1] // maps.nbytes)
-    parts = (array if isinstance(array, list) else array.split(channels, -1) for array in (result, *arrays))
+    parts = (array if isinstance(array, list) else array.split(channels, -1) for array in arrays)
     _, first, second, *last = zip(*(function(block, **settings) for block in zip(*parts, strict=True)), strict=True)
     return result, torch.cat(first), torch.cat(second), *map(list, last)
 
 
-def like(maps):
-    """Uninitialized maps in the memory order of these."""
-    if maps.nbytes <= _BLOCK or not maps.transpose(1, -1).is_contiguous():
-        return torch.empty_like(maps)
-    return empty(maps.transpose(1, -1).shape, maps).transpose(1, -1)
+def like(x):
+    return empty(x.shape, x) if x.nbytes > _BLOCK and x.is_contiguous() else torch.empty_like(x)

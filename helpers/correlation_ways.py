@@ -109,13 +109,14 @@ def _scaled(x, k, _):
 
 
 def _sum_of_products(x, k, _):
-    return torch.mul(x, k).sum(dtype=x.dtype).view(1, 1)  # in pairs: a dot product adds in a row
+    return torch.mul(x, k).sum((0, 1), keepdim=True, dtype=x.dtype)  # in pairs: a dot product adds in a row
 
 
 def _turned(x, k, plan):
     """A direct sum of the transposed image with the transposed kernel."""
     way, parameter = plan
-    return way(x.t().contiguous(), k.t().contiguous(), parameter).t().contiguous()
+    turned = way(x.t().contiguous(), k.t().contiguous(), parameter)
+    return turned.t().clone(memory_format=torch.contiguous_format)
 
 
 def _tile_spectra(x, k, tile):

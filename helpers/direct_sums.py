@@ -50,9 +50,11 @@ def _row_bands(x, k, block, rows):
     (H, W), (h, w) = x.shape, k.shape
     R, C = H - h + 1, W - w + 1
     columns = k.t() if block == 1 else _two_rows(k)
+    y = empty((R, C), x)
     if rows >= R and R % block == 0:
-        return _row_band(x, columns, 0, (R // block, block, C), (None, None)).view(R, C)
-    y, products = empty((R, C), x), x.new_empty(rows // block, block * w, W)
+        _row_band(x, columns, 0, (R // block, block, C), (None, y.view(-1, block, C)))
+        return y
+    products = x.new_empty(rows // block, block * w, W)
     bands = [(r, min(rows, R - r) // block) for r in range(0, R - block + 1, rows)]
     bands += [(R - block, 1)] if R % block else []
     for r, m in bands:
@@ -65,16 +67,18 @@ def _row_band(x, columns, r, shape, buffers):
     images = x.as_strided((m, columns.shape[1], W), (block * W, W, 1), x.storage_offset() + r * W)
     products = torch.bmm(columns.expand(m, *columns.shape), images, out=products)
     w = len(columns) // block
-    return _added(products.as_strided((w, m, block, C), (block * W + 1, w * block * W, W, 1)), out)
+    _added(products.as_strided((w, m, block, C), (block * W + 1, w * block * W, W, 1)), out)
 
 
 def _added(parts, out):
-    """Their sum over the first axis; where they are two or three, one by one takes less."""
+    """Put their sum over the first axis into out; where they are two or three, one by one takes less."""
     if not 1 < len(parts) < 4:
-        return torch.sum(parts, 0, out=out)
-    first, second, *third = parts.unbind()
-    y = torch.add(first, second, out=out)
-    return y.add_(*third) if third else y
+        torch.sum(parts, 0, out=out)
+    else:
+        first, second, *third = parts.unbind()
+        torch.add(first, second, out=out)
+        if third:
+            out.add_(*third)
 
 
 def _two_rows(k):

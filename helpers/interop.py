@@ -49,10 +49,9 @@ def _misfit(named):
 
 def empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
     """An uninitialized tensor of like's dtype and device; a large one from NumPy, whose huge pages save page faults."""
-    size = math.prod(shape) * like.itemsize
-    if size < 2**25 or like.device.type != "cpu":
+    if math.prod(shape) * like.itemsize < 2**25 or like.device.type != "cpu":
         return like.new_empty(shape)
-    return torch.from_numpy(np.empty(size, np.uint8)).view(like.dtype).view(shape)
+    return torch.from_numpy(np.empty(shape, like.new_empty(0).numpy().dtype))  # whole: a view would refuse relu_()
 
 
 def shown(word: object) -> str:

@@ -10,6 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.nn.functional import batch_norm
 
 from helpers import channel_arithmetic as arithmetic
+from helpers.autograd import batch_norm as batch_norm_operation
 from helpers.batch_norm import (
     batchnorm_backward,
     batchnorm_forward,
@@ -428,7 +429,8 @@ def test_nothing_but_out_and_dx_is_allocated_at_the_size_of_x(shape, mean):
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         run(*arrays)
     in_torch = sum(max(0, event.self_cpu_memory_usage) for event in profile.events())  # freed or not
-    assert 0 <= in_numpy + in_torch - 2 * arrays[0].nbytes <= 2**18  # Python's own objects count here
+    beyond = in_numpy + in_torch - 2 * arrays[0].nbytes
+    assert 0 <= beyond <= 2**18 + arrays[0].nbytes / 64  # Python's own objects, and a number for every row
 
 
 def changed(**changes):
@@ -528,7 +530,8 @@ def by_blocks(maps, *arrays):
         given.append(block)
         place, maps, *_ = block
         channels = torch.arange(maps.shape[-1])
-        return place if place is None else place.copy_(maps), channels, channels + 7, f"{setting} {len(given)}"
+        result = maps.clone() if place is None else place.copy_(maps)
+        return result, channels, channels + 7, f"{setting} {len(given)}"
 
     return given, arithmetic.by_blocks(function, maps, *arrays, setting="block")
 
@@ -547,7 +550,7 @@ def test_blocks_are_whole_channels_of_at_most_so_many_bytes(monkeypatch, size, b
         given, (result, first, second, rest) = by_blocks(x, scale, own)
         assert [block.shape[-1] for _, block, _, _ in given] == [size for *_, size in given] == blocks
         assert torch.equal(torch.cat([part for _, _, part, _ in given]), scale)
-        assert torch.equal(result, x)
+        assert torch.equal(result, x.transpose(1, -1))
         assert first.tolist() == [channel for size in blocks for channel in range(size)]
         assert torch.equal(second, first + 7)
         assert rest == ([f"block {i + 1}" for i in range(len(blocks))] if len(blocks) > 1 else "block 1")
@@ -595,18 +598,31 @@ def test_interleaved_channels_are_summed_together():
 def test_a_large_result_has_the_memory_order_of_x():
     x = torch.empty(1, 3, 1700, 1700)
     assert x.nbytes > 2**25
-    for maps in (x.transpose(1, -1), x.contiguous(memory_format=torch.channels_last).transpose(1, -1)):
-        assert arithmetic.like(maps).shape == maps.shape
-        assert arithmetic.like(maps).stride() == maps.stride()
+    for same in (x, x.contiguous(memory_format=torch.channels_last)):
+        assert arithmetic.like(same).stride() == same.stride()
 
 
 def test_a_large_result_is_in_numpys_memory():
-    maps = torch.empty(2, 2**20, 4, 4, dtype=torch.uint8).transpose(1, -1)
+    x = torch.empty(2**25, dtype=torch.uint8)
     tracemalloc.start()
-    result = arithmetic.like(maps)
+    result = arithmetic.like(x)
     in_numpy, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert in_numpy >= result.nbytes == maps.nbytes
+    assert in_numpy >= result.nbytes == x.nbytes
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5, 7), (8, 16, 128, 129), (300_000, 8), (8, 16, 256, 257)])
+def test_what_is_trained_through_can_be_changed_in_place(shape):  # torch refuses where a result is a view
+    x, gamma = torch.ones(shape, requires_grad=True), torch.ones(shape[1], requires_grad=True)
+    batch_norm_operation(x, gamma, gamma, {"mode": "train"}).relu_()
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 1024, 1024), (1, 1, 1448, 63), (2, 1, 3, 200_000), (1, 1, 182, 182)])
+def test_large_images_cost_no_accuracy(shape):
+    x, gamma, beta, _ = problem(shape, np.float32)
+    param = {"mode": "train", "momentum": 0}
+    spatial_batchnorm_forward(x, gamma, beta, param)
+    assert (abs(param["running_var"] / x.astype(np.float64).var((0, 2, 3)) - 1) <= 3 * 2**-23).all()
 
 
 def test_a_wrong_shape_is_named_beside_the_right_one():

@@ -134,6 +134,8 @@ def test_every_way_to_the_values_agrees_with_torch(way, shape, turned):
     sums = conv2d(X.abs()[None, None], K.abs()[None, None])[0, 0]
     error = (Y - conv2d(X[None, None], K[None, None])[0, 0]).abs() / sums
     assert error.max() < 1e-14  # some dozens of roundings of 1e-16 on either side
+    assert Y.is_contiguous()
+    assert Y._base is None  # torch refuses to change a view in place behind an autograd function
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", "c8", "i2", "u4"])
@@ -156,6 +158,14 @@ def test_a_long_sum_of_products_stays_below_eight_roundings():
 def test_numbers_that_are_only_marked_as_zero_are_read():
     X, K = torch._efficientzerotensor((12, 13)), tensor((4, 5), torch.float32)
     assert torch.equal(cross_corr_2d(X, K), torch.zeros(9, 9))
+
+
+@pytest.mark.parametrize(
+    ("image", "kernel"), [((5, 7), (5, 7)), ((30, 170), (30, 11)), ((3, 59), (3, 26)), ((4096, 2050), (1, 3))]
+)
+def test_a_result_can_be_changed_in_place(image, kernel):
+    X, K = torch.ones(image, requires_grad=True), torch.ones(kernel)
+    assert torch.equal(cross_corr_2d(X, K).mul_(2).detach()[0, 0], K.sum() * 2)
 
 
 def test_many_row_numbers_are_not_kept():

@@ -110,8 +110,11 @@ def from_numpy(monkeypatch):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex128])
 def test_a_tensor_of_32_mib_comes_from_numpy(from_numpy, dtype):
-    empty((2**10, 2**15 // dtype.itemsize), torch.zeros(1, dtype=dtype))
-    assert from_numpy == [2**25]
+    shape = (2**10, 2**15 // dtype.itemsize)
+    result = empty(shape, torch.zeros(1, dtype=dtype))
+    assert from_numpy == [result.shape] == [shape]
+    assert result.dtype is dtype
+    assert result._base is None
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (2**25 - 1,)])
