@@ -589,6 +589,26 @@ def test_each_image_is_summed_by_itself_where_it_is_not_tiny_and_x_is_large(shap
     assert arithmetic._by_image(torch.empty(shape).transpose(1, -1)) == chosen
 
 
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [
+        ((8, 3, 64, 64), [(1, 2)]),  # 4,096 numbers
+        ((8, 3, 63, 66), [1]),
+        ((8, 3, 65, 64), [1]),
+        ((8, 3, 67, 63), []),
+        ((2, 3, 20, 4096), [1]),
+        ((2, 3, 20, 4097), []),
+    ],
+)
+def test_no_norm_is_of_more_squares_than_float32_bears(monkeypatch, shape, axes):
+    used, norm = [], torch.linalg.vector_norm
+    monkeypatch.setattr(torch.linalg, "vector_norm", lambda x, dim: used.append(dim) or norm(x, dim=dim))
+    maps = torch.from_numpy(problem(shape, np.float32)[0]).transpose(1, -1)
+    squares = arithmetic._sum_of_squares(maps, torch.empty_like(maps))
+    assert used == axes
+    torch.testing.assert_close(squares.double(), maps.double().square().sum((0, 1, 2)), rtol=1e-6, atol=0)
+
+
 def test_interleaved_channels_are_summed_together():
     maps = torch.empty(40, 32, 32, 4)
     assert not arithmetic._by_image(maps)
