@@ -215,20 +215,21 @@ def eps_of(array):
     return EPS.get(dtype, 2.0**-52)
 
 
-def correlation(X, K):
-    """The cross-correlation, and the sum of |X| |K| that rounding is measured by."""
-    windows = sliding_window_view(X, K.shape)
-    terms = windows * K
+def correlation(X, K, counted=None):
+    """The cross-correlation, and the sum of |X| |K| that rounding is measured by; of what is counted, if not all."""
+    terms = sliding_window_view(X, K.shape) * K
+    if counted is not None:  # the zeros around it would make NaN of infinity
+        terms = np.where(sliding_window_view(counted, K.shape), terms, 0)
     return terms.sum(axis=(2, 3)), np.abs(terms).sum(axis=(2, 3))
 
 
-def assert_correlation(got, X, K):
+def assert_correlation(got, X, K, counted=None):
     """got is right wherever its window is finite and its sum does not overflow, and not finite elsewhere."""
     eps = eps_of(got)
     largest = {2.0**-10: 6e4}.get(eps, 1e38 if eps > 1e-15 else 1e300)
     smallest = {2.0**-10: 2.0**-24}.get(eps, 1e-37 if eps > 1e-15 else 1e-300)
     with np.errstate(all="ignore"):
-        expected, scale = correlation(X, K)
+        expected, scale = correlation(X, K, counted)
         tame = scale < largest / 4
         error = np.abs(wide(got) - expected)
         spoiled = ~np.isfinite(scale)
@@ -335,7 +336,8 @@ def empty_like(array):
 def assert_correlation_gradients(Y, X, K):
     upstream = torch.from_numpy(np.random.default_rng(0).standard_normal(tuple(Y.shape))).to(Y.dtype)
     (h, w), (x, k, d) = K.shape, map(wide, (X, K, upstream))
-    expected = {"X": (np.pad(d, ((h - 1, h - 1), (w - 1, w - 1))), k[::-1, ::-1]), "K": (x, d)}
+    padded, counted = (np.pad(a, ((h - 1, h - 1), (w - 1, w - 1))) for a in (d, np.ones(d.shape, bool)))
+    expected = {"X": (padded, k[::-1, ::-1], counted), "K": (x, d)}
     wanted = {name: leaf for name, leaf in (("X", X), ("K", K)) if leaf.requires_grad}
     for name, got in zip(wanted, torch.autograd.grad(Y, list(wanted.values()), upstream), strict=True):
         if wanted[name].dtype == Y.dtype:
