@@ -2,6 +2,7 @@
 
 import torch
 from torch import constant_pad_nd
+from torch._C._functorch import TransformType
 from torch.autograd import forward_ad
 
 from helpers.correlation_ways import WORKING, check_dtype, planned, small_gradients, values
@@ -57,10 +58,13 @@ def _transformed() -> bool:
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
+def _transforms() -> list:
+    return [level.key() for level in torch._C._functorch.get_interpreter_stack() or ()]
+
+
 def _correlate(x: torch.Tensor, k: torch.Tensor, method: str) -> torch.Tensor:
     if _transformed():
-        levels = [level.key() for level in torch._C._functorch.get_interpreter_stack() or ()]
-        if levels.count(torch._C._functorch.TransformType.Jvp) > 1:  # where torch forgets a Function's own derivative
+        if _transforms().count(TransformType.Jvp) > 1:  # where torch forgets a Function's own derivative
             planned(x, k, method)
             windows = x.unfold(0, k.shape[0], 1).unfold(1, k.shape[1], 1)
             wide = WORKING[x.dtype]
@@ -76,7 +80,7 @@ def _correlate_fully(large: torch.Tensor, small: torch.Tensor, method: str) -> t
     h, w = small.shape
     if h * w == 1:
         return _correlate(large, small, method)
-    if _transformed() or small.sum(dtype=WORKING[small.dtype]).isfinite():
+    if TransformType.Vmap in _transforms() or small.sum(dtype=WORKING[small.dtype]).isfinite():
         return _correlate(constant_pad_nd(large, (w - 1, w - 1, h - 1, h - 1)), small.flip(0, 1), method)
     (H, W), wide = large.shape, WORKING[large.dtype]  # without the zeros, which make NaN of infinity
     y = large.new_zeros(H + h - 1, W + w - 1, dtype=wide)

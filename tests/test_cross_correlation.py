@@ -567,6 +567,9 @@ def test_what_is_not_finite_reaches_only_its_own_gradients(image, kernel, which,
         torch.testing.assert_close(found, expected, equal_nan=True)
     only_for_x = torch.autograd.grad(cross_corr_2d(X, K.detach()), X, upstream)[0]
     torch.testing.assert_close(only_for_x, expected[0], equal_nan=True)
+    if which != "upstream":
+        by_functions = torch.func.grad(lambda x: (cross_corr_2d(x, K.detach()) * upstream).sum())(X.detach())
+        torch.testing.assert_close(by_functions, expected[0], equal_nan=True)
 
 
 def test_gradients_of_halves_are_summed_in_single_precision_where_one_upstream_is_infinite():
