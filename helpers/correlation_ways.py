@@ -139,13 +139,15 @@ def _transform(x, k, sizes, corners, y):
     double = x.dtype in (torch.float64, torch.complex128)
     wide, single = (torch.complex128, torch.complex64) if x.is_complex() else (torch.float64, torch.float32)
     spectrum, size = _spectrum(k.to(wide), tile), torch.linalg.vector_norm(k.to(wide))
-    spectrum_size, untrusted, together = _spectrum(k.abs().float(), tile), [], max(1, TOGETHER // math.prod(tile))
+    spectrum_size, untrusted, together = None, [], max(1, TOGETHER // math.prod(tile))
     for group in (corners[i : i + together] for i in range(0, len(corners), together)):
         tiles = torch.stack([x[r : r + height + h - 1, c : c + width + w - 1] for r, c in group]).to(wide)
         sums = _times(tiles, spectrum, tile, height, width)
         noise = torch.linalg.vector_norm(tiles, dim=(1, 2)) * size  # times 2^-53 / 10: the transform's error
         exact = torch.zeros_like(noise, dtype=torch.bool) if double else sums.abs().amin((1, 2)) > noise * 2**-33
         if not exact.all():  # then compare with the windows' sums of |X||K|, which single precision resolves
+            if spectrum_size is None:
+                spectrum_size = _spectrum(k.abs().float(), tile)
             windows = _times(tiles.to(single).abs(), spectrum_size, tile, height, width).amin((1, 2))
             wide_enough = windows > sums.abs().amax((1, 2)) / 4 if double else True
             exact |= (windows > noise * (1 / 48 if double else 2**-16)) & wide_enough & windows.isfinite()
