@@ -43,8 +43,9 @@ def spatial_batchnorm_forward(x: Array, gamma: Array, beta: Array, bn_param: dic
     "running_var", (C,), of x's dtype, zeros when absent. "train" puts new ones there once all has succeeded; a
     variance too large for the dtype is inf.
 
-    Returns out, of x's kind, dtype, shape and memory order, outside any autograd graph, and the cache, which
-    refers to x itself: whoever changes x before the backward pass gets wrong gradients.
+    Returns out, of x's kind, dtype, shape and memory order, outside any autograd graph and without the tangents of
+    forward mode (helpers.autograd.batch_norm is differentiable), and the cache, which refers to x itself: whoever
+    changes x before the backward pass gets wrong gradients.
     Raises ValueError, naming it: mode, a shape, an empty batch, eps not positive, momentum outside [0, 1], in
     "test" a negative running_var. TypeError: bn_param no dict, eps or momentum no numbers, mixed or other kinds or
     dtypes.

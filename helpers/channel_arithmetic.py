@@ -88,7 +88,7 @@ def _sum(maps):
 def _sum_of_squares(maps, scratch):
     if _by_image(maps):
         width, size = maps.shape[1], maps.shape[1] * maps.shape[2]
-        if size <= _LONG or 64 <= width <= _LONG:  # norms of images, or of their rows
+        if size <= _LONG or 64 <= width <= _LONG:  # norms of images, or of their rows unless these are many and short
             norms = torch.linalg.vector_norm(maps, dim=(1, 2) if size <= _LONG else 1)
             return norms.square_().sum_to_size(maps.shape[-1])
     return _sum(torch.mul(maps, maps, out=scratch))

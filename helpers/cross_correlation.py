@@ -59,6 +59,7 @@ def _transformed() -> bool:
 
 
 def _transforms() -> list:
+    """The kinds of torch.func's transforms around the call, the outermost first."""
     return [level.key() for level in torch._C._functorch.get_interpreter_stack() or ()]
 
 

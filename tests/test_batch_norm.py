@@ -634,7 +634,9 @@ def test_a_large_result_is_in_numpys_memory():
 @pytest.mark.parametrize("shape", [(2, 3, 5, 7), (8, 16, 128, 129), (300_000, 8), (8, 16, 256, 257)])
 def test_what_is_trained_through_can_be_changed_in_place(shape):  # torch refuses where a result is a view
     x, gamma = torch.ones(shape, requires_grad=True), torch.ones(shape[1], requires_grad=True)
-    batch_norm_operation(x, gamma, gamma, {"mode": "train"}).relu_()
+    out = batch_norm_operation(x, gamma, -gamma, {"mode": "train"})
+    assert (out == -1).all()  # a constant channel gives beta
+    assert (out.relu_() == 0).all()
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 1024, 1024), (1, 1, 1448, 63), (2, 1, 3, 200_000), (1, 1, 182, 182)])

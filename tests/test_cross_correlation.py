@@ -165,7 +165,7 @@ def test_numbers_that_are_only_marked_as_zero_are_read():
 )
 def test_a_result_can_be_changed_in_place(image, kernel):
     X, K = torch.ones(image, requires_grad=True), torch.ones(kernel)
-    assert torch.equal(cross_corr_2d(X, K).mul_(2).detach()[0, 0], K.sum() * 2)
+    assert (cross_corr_2d(X, K).mul_(2) == 2 * K.numel()).all()
 
 
 def test_many_row_numbers_are_not_kept():
