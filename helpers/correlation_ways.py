@@ -140,15 +140,16 @@ def _transform(x, k, sizes, corners, y):
     wide, single = (torch.complex128, torch.complex64) if x.is_complex() else (torch.float64, torch.float32)
     spectrum, size = _spectrum(k.to(wide), tile), torch.linalg.vector_norm(k.to(wide))
     spectrum_size, untrusted, together = None, [], max(1, TOGETHER // math.prod(tile))
+    valid = slice(h - 1, h - 1 + height), slice(w - 1, w - 1 + width)
     for group in (corners[i : i + together] for i in range(0, len(corners), together)):
         tiles = torch.stack([x[r : r + height + h - 1, c : c + width + w - 1] for r, c in group]).to(wide)
-        sums = _times(tiles, spectrum, tile, height, width)
+        sums = _convolved(tiles, spectrum, tile, valid)
         noise = torch.linalg.vector_norm(tiles, dim=(1, 2)) * size  # times 2^-53 / 10: the transform's error
         exact = torch.zeros_like(noise, dtype=torch.bool) if double else sums.abs().amin((1, 2)) > noise * 2**-33
         if not exact.all():  # then compare with the windows' sums of |X||K|, which single precision resolves
             if spectrum_size is None:
                 spectrum_size = _spectrum(k.abs().float(), tile)
-            windows = _times(tiles.to(single).abs(), spectrum_size, tile, height, width).amin((1, 2))
+            windows = _convolved(tiles.to(single).abs(), spectrum_size, tile, valid).amin((1, 2))
             wide_enough = windows > sums.abs().amax((1, 2)) / 4 if double else True
             exact |= (windows > noise * (1 / 48 if double else 2**-16)) & wide_enough & windows.isfinite()
         if not double:
@@ -169,11 +170,19 @@ def _round(sums, noise):
 
 
 def _spectrum(k, tile):
-    return torch.fft.fft2(k.conj(), s=tile).conj() if k.is_complex() else torch.fft.rfft2(k, s=tile).conj()
+    """The spectrum of the kernel turned round, with which a convolution is a cross-correlation."""
+    return _forth(k.flip(0, 1), tile)
 
 
-def _times(tiles, spectrum, tile, height, width):
+def _forth(a, tile):
+    if a.is_complex():
+        return torch.fft.fft2(a, s=tile)
+    return torch.fft.fft(torch.fft.rfft(a, n=tile[1]), n=tile[0], dim=-2)  # cheaper than rfft2 where rows are few
+
+
+def _convolved(tiles, spectrum, tile, valid):
+    rows, columns = valid
     if tiles.is_complex():
-        return torch.fft.ifft2(torch.fft.fft2(tiles, s=tile) * spectrum)[:, :height, :width]
-    lines = torch.fft.ifft(torch.fft.rfft2(tiles, s=tile).mul_(spectrum), dim=1)[:, :height]
-    return torch.fft.irfft(lines, n=tile[1])[..., :width]
+        return torch.fft.ifft2(_forth(tiles, tile).mul_(spectrum))[:, rows, columns]
+    lines = torch.fft.ifft(_forth(tiles, tile).mul_(spectrum), dim=1)[:, rows]
+    return torch.fft.irfft(lines, n=tile[1])[..., columns]

@@ -9,20 +9,21 @@ import torch
 # of torch's operations, not the calls and not NumPy's.
 
 _CALL = 1_300.0  # one torch operation, called from Python
-_MEETING = 8_000.0  # wait until all threads are done, which now and then takes three times as long
+_MEETING = 10_000.0  # wait until all threads are done; often it takes twice as long
 _SMALL_CALL = 900.0  # one NumPy operation
 _WINDOW = 5.0  # begin the sum of one window of a column
 _LINE = 20.0  # begin the sums of one row of outputs
 _COLUMN = 0.06  # copy one pixel of the columns or lines of windows
 _FAR = 1.75  # times as much from an image that leaves the cache
 _DOT = 0.034  # one multiply-add of a window
+_WHOLE = 0.4  # the same of integers of any size
 _TAP = 0.08  # copy one pixel to where a tap meets it, and multiply it
 _SHIFT = 0.11  # multiply and add one shifted pixel
 _COPY = 0.2  # copy one pixel beside others
 _ROW = 40.0  # begin one row of outputs in a batch of matrix products
 _PRODUCT = {1: 0.3, 2: 0.24}  # write one entry of a product for one row of outputs, or two, and add it later
 _MULTIPLY = 0.02  # one multiply-add inside the product
-_VECTOR = 2.4  # times as much where one factor is a vector
+_VECTOR = 2.5  # times as much where one factor is a vector
 _LANES = 16  # columns that it multiplies at least
 _BAG = 0.1  # write one entry of a bag of rows, and add it later
 _BAG_ROW = 0.019  # add one weighted entry of a row to a bag
@@ -31,11 +32,14 @@ _NEAR = 10_000  # numbers that stay in the nearest cache
 _NARROWEST = 64  # numbers in a strip: below, to begin a bag costs more than to add it
 _WIDEST = 4_096  # numbers in a strip: the loop that adds bags is compiled for its width, which it unrolls
 _TURN = 2.0  # transpose one pixel
-_TRANSFORM = 6.3  # one point of a float64 tile, forth and back (single precision takes float64 too)
+_TRANSFORM = 5.5  # one point of a float64 tile, forth and back (single precision takes float64 too)
+_COMPLEX = 3.0  # times as much of complex numbers
+_TWICE = 1.5  # times as much in float64, where a second transform, in single precision, tells what can be trusted
 _CACHED = 262_144  # numbers a thread that stay in cache
 _SERIAL = 262_144  # multiply-adds up to which NumPy's matrix product keeps to one thread
+_ALONE = 4_096  # the same of complex numbers for a matrix and a vector, beyond which its threads wait for each other
 _ROOM = 8  # times the size of inputs and output that may be used beyond them
-IN_NUMPY = {"window_products", "tap_products"}
+IN_NUMPY = {"window_products", "banded_products", "tap_products"}
 TOGETHER = 200_000  # points of the tiles that are transformed at a time, so that they stay in cache
 _REACH = 12  # kernels that a tile may span in float64, so that rounding in the tile stays small in a window
 _TILES = [2**a * b for a in range(3, 17) for b in (1, 3, 5, 9, 15)]
@@ -78,9 +82,11 @@ def _direct_costs(image, kernel, dtype, threads, times):
     rows = min(R, max(1, cached // C))
     step, bands = size / threads, math.ceil(R / rows)
     costs = {("shifted_sums", rows): h * w * (2.5 * _CALL * bands + step * _SHIFT * R * C)}
-    costs |= _small_costs(image, kernel, size, room)
+    costs |= _small_costs(image, kernel, dtype, room)
     if dtype.is_floating_point or dtype.is_complex:
         costs |= _product_costs(image, kernel, size, room, threads)
+    if dtype.is_floating_point:  # of complex numbers the products are many times as slow
+        costs |= _line_costs(image, kernel, size, room, threads)
     if dtype == torch.float32:
         costs |= _bag_costs(image, kernel, room, threads)
     rows = min(h, min(room, cached) // (C * w) - R + 1)
@@ -90,41 +96,60 @@ def _direct_costs(image, kernel, dtype, threads, times):
     return costs
 
 
-def _small_costs(image, kernel, size, room):
+def _small_costs(image, kernel, dtype, room):
     """The cost of the ways in NumPy."""
     (H, W), (h, w) = image, kernel
     R, C = H - h + 1, W - w + 1
-    costs = {}
-    if H * w * C <= min(_CACHED, room):
-        begun = 5 * _SMALL_CALL + _LINE * R + size * _COLUMN * H * w * C
-        costs["window_products", "columns"] = begun + _WINDOW * R * C + size * _DOT * h * w * R * C
-        costs["window_products", "lines"] = begun + size * _DOT * h * w * R * max(C, 2 * _LANES)
+    size, inexact, costs = dtype.itemsize / 4, dtype.is_floating_point or dtype.is_complex, {}
+    rows = min(R, min(_CACHED, room) // (w * C) - h + 1)
+    if rows > 0 and not (dtype.is_complex and h * w * C > _ALONE):
+        bands = math.ceil(R / rows)
+        copied = size * _COLUMN * (R + bands * (h - 1)) * w * C
+        begun = (1 + 4 * bands) * _SMALL_CALL + _LINE * R + copied
+        dot = h * w * R * (size * _DOT if inexact else _WHOLE)
+        for copies, cost in {"columns": _WINDOW * R * C + dot * C, "lines": dot * (C + _LANES / size)}.items():
+            plan = ("window_products", copies) if bands == 1 else ("banded_products", (copies, math.ceil(R / bands)))
+            costs[plan] = begun + cost
     if h * w * R * W <= min(_SERIAL, room - 2 * R * W):
-        costs["tap_products", None] = 5 * _SMALL_CALL + size * _TAP * h * w * R * W
+        tap = size * _TAP + (0 if inexact else _WHOLE)
+        costs["tap_products", None] = 5 * _SMALL_CALL + tap * h * w * R * W
     return costs
 
 
-def _product_costs(image, kernel, size, room, threads):
-    """The cost of matrix products in bands: of lines, and of blocks of one or two rows of outputs."""
+def _line_costs(image, kernel, size, room, threads):
+    """The cost of matrix products of lines, in bands."""
     (H, W), (h, w) = image, kernel
     R, C = H - h + 1, W - w + 1
-    costs, cached, step, meeting = {}, threads * _CACHED, size / threads, _MEETING if threads > 1 else 0
-    rows = min(R, max(1, cached // (w * C)), room // (w * C) - h + 1)
-    if rows > 0:
-        bands = math.ceil(R / rows)
-        copied = _copy(image, threads) * w * C * (R + bands * (h - 1))
-        sums = step * (copied + h * w * R * max(C, _LANES) * _VECTOR * _MULTIPLY)
-        costs["line_sums", rows] = meeting + (7 + 5 * bands) * _CALL + R * _ROW / threads + sums
+    rows = min(R, max(1, threads * _CACHED // (w * C)), room // (w * C) - h + 1)
+    if rows <= 0:
+        return {}
+    bands = math.ceil(R / rows)
+    copied = _copy(image, threads) * w * C * (R + bands * (h - 1))
+    sums = size / threads * (copied + h * w * R * max(C, _LANES) * _VECTOR * _MULTIPLY)
+    calls = 7 * _CALL + bands * (5 * _CALL + _meeting(threads))
+    return {("line_sums", rows): calls + R * _ROW / threads + sums}
+
+
+def _product_costs(image, kernel, size, room, threads):
+    """The cost of matrix products of blocks of one or two rows of outputs, in bands."""
+    (H, W), (h, w) = image, kernel
+    R = H - h + 1
+    costs, cached = {}, threads * _CACHED
     for block in (1, 2) if size > 1 else (1,):
         filled = 2 * w * (h + 1) if block == 2 else 0  # the kernel with its zeros
         rows = min(R, max(block, cached // (w * W)), (room - filled) // (w * W)) // block * block
         if rows > 0:
             bands = math.ceil(R / rows)
             rows = math.ceil(R / bands / block) * block  # bands of one height
-            calls = (3 if block == 1 else 14) + 6 * bands
+            calls = (3 if block == 1 else 14) * _CALL + bands * (6 * _CALL + _meeting(threads))
             row = W * _PRODUCT[block] + max(W, _LANES) * (h + block - 1) * _MULTIPLY
-            costs["row_products", (block, rows)] = meeting + calls * _CALL + R * (_ROW / threads + step * w * row)
+            sums = R * (_ROW + size * w * row) / threads
+            costs["row_products", (block, rows)] = calls + sums
     return costs
+
+
+def _meeting(threads):
+    return _MEETING if threads > 1 else 0
 
 
 def _copy(image, threads):
@@ -160,16 +185,23 @@ def _tile(image, kernel, dtype, threads):
     double = dtype in (torch.float64, torch.complex128)
     longest = [max(32, _REACH * m) if double else math.inf for m in kernel]
     tile = tuple(min(_TILES, key=partial(_tiled, *axis)) for axis in zip(image, kernel, longest, strict=True))
-    points = math.prod(map(_tiled, image, kernel, longest, tile)) + math.prod(tile) / 2
-    calls = 60 + 40 * math.ceil((image[0] - kernel[0] + 1) / (tile[0] - kernel[0] + 1))
-    return tile, (2 if double else 1) * _TRANSFORM * points / threads + calls * _CALL
+    points = math.prod(map(_tiled, image, kernel, longest, tile)) + math.prod(tile) / 4
+    tiles, groups = _tiles(image, kernel, tile)
+    calls = 3 * tiles * _CALL + groups * (55 * _CALL + 3 * _meeting(threads))
+    cost = calls + _TRANSFORM * (_COMPLEX if dtype.is_complex else 1) * points / threads
+    return tile, (_TWICE if double else 1) * cost
+
+
+def _tiles(image, kernel, tile):
+    """How many tiles there are, and groups of them."""
+    tiles = math.prod(math.ceil((n - m + 1) / (t - m + 1)) for n, m, t in zip(image, kernel, tile, strict=True))
+    return tiles, math.ceil(tiles / max(1, TOGETHER // math.prod(tile)))
 
 
 def _has_room(image, kernel, dtype, tile):
     """Whether the tiles that are transformed at a time take little enough memory: some five arrays in float64."""
     outputs = [n - m + 1 for n, m in zip(image, kernel, strict=True)]
-    tiles = math.prod(math.ceil(n / (t - m + 1)) for n, m, t in zip(outputs, kernel, tile, strict=True))
-    points = min(tiles * math.prod(tile), max(math.prod(tile), TOGETHER))
+    points = min(_tiles(image, kernel, tile)[0] * math.prod(tile), max(math.prod(tile), TOGETHER))
     size = dtype.itemsize * sum(map(math.prod, (image, kernel, outputs)))
     return (84 if dtype.is_complex else 40) * points <= _ROOM * size
 

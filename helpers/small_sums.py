@@ -19,7 +19,7 @@ def _arrays(x, k):
 
 @_quietly
 def in_numpy(x, k, plan):
-    """The values, by one of the two ways below."""
+    """The values, by one of the three ways below."""
     way, parameter = plan
     image, taps = _arrays(x, k)
     return torch.from_numpy(way(image, taps, parameter))
@@ -43,11 +43,11 @@ def gradients_in_numpy(x, k, upstream, plans):
     return torch.from_numpy(dx), torch.from_numpy(way_to_k(image, grads, k_parameter))
 
 
-def window_products(image, taps, views):
+def window_products(image, taps, views, out=None):
     """Copy the image so that every row of outputs multiplies one part of the copy."""
     (shape, strides), (windows, window_strides) = views
     copies = np.ndarray(shape, image.dtype, image, 0, strides).copy()
-    return np.matmul(np.ndarray(windows, image.dtype, copies, 0, window_strides), taps.ravel())
+    return np.matmul(np.ndarray(windows, image.dtype, copies, 0, window_strides), taps.ravel(), out)
 
 
 def window_views(image, kernel, itemsize, copies):
@@ -61,6 +61,26 @@ def window_views(image, kernel, itemsize, copies):
     if copies == "lines":
         return ((H, w, C), (row, itemsize, itemsize)), ((R, C, h * w), (w * C * itemsize, itemsize, C * itemsize))
     return ((C, H, w), (itemsize, row, itemsize)), ((R, C, h * w), (w * itemsize, H * w * itemsize, itemsize))
+
+
+def banded_products(image, taps, bands):
+    """The same in bands of rows, whose copies take less memory."""
+    outputs, parts = bands
+    sums = np.empty(outputs, image.dtype)
+    for rows, within, views in parts:
+        window_products(image[within], taps, views, sums[rows])
+    return sums
+
+
+def banded_views(image, kernel, itemsize, band):
+    """The shape of the outputs; each band's rows of them, the rows of the image below these, and their views."""
+    (H, W), (h, w), (copies, height) = image, kernel, band
+    R, parts = H - h + 1, []
+    for start in range(0, R, height):
+        stop = min(start + height, R)
+        views = window_views((stop - start + h - 1, W), kernel, itemsize, copies)
+        parts.append((slice(start, stop), slice(start, stop + h - 1), views))
+    return (R, W - w + 1), parts
 
 
 def tap_products(image, taps, views):
