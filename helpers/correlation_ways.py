@@ -126,7 +126,11 @@ def _tile_spectra(x, k, tile):
     height, width = min(tile[0] - h + 1, R), min(tile[1] - w + 1, C)  # outputs of a tile
     rows, columns = ([min(i, n - m) for i in range(0, n, m)] for n, m in ((R, height), (C, width)))
     y, corners = empty((R, C), x), [(r, c) for r in rows for c in columns]
-    for r, c in _transform(x, k, (tile, (height, width)), corners, y):  # when the transforms' memory is free again
+    untrusted = _transform(x, k, (tile, (height, width)), corners, y)
+    if len(corners) == len(untrusted) == 1:
+        del y  # which another result does not fit beside
+        return values(x, k, "direct")
+    for r, c in untrusted:
         part = x[r : r + height + h - 1, c : c + width + w - 1]
         y[r : r + height, c : c + width] = values(part, k, "direct")
     return y
@@ -138,35 +142,36 @@ def _transform(x, k, sizes, corners, y):
     h, w = k.shape
     double = x.dtype in (torch.float64, torch.complex128)
     wide, single = (torch.complex128, torch.complex64) if x.is_complex() else (torch.float64, torch.float32)
-    spectrum, size = _spectrum(k.to(wide), tile), torch.linalg.vector_norm(k.to(wide))
-    spectrum_size, untrusted, together = None, [], max(1, TOGETHER // math.prod(tile))
+    taps, spectrum_size, untrusted, together = k.to(wide), None, [], max(1, TOGETHER // math.prod(tile))
+    spectrum, size = _spectrum(taps, tile), torch.linalg.vector_norm(taps)
     valid = slice(h - 1, h - 1 + height), slice(w - 1, w - 1 + width)
     for group in (corners[i : i + together] for i in range(0, len(corners), together)):
-        tiles = torch.stack([x[r : r + height + h - 1, c : c + width + w - 1] for r, c in group]).to(wide)
+        parts = [x[r : r + height + h - 1, c : c + width + w - 1] for r, c in group]
+        tiles = (torch.stack(parts) if len(parts) > 1 else parts[0][None]).to(wide)
         sums = _convolved(tiles, spectrum, tile, valid)
         noise = torch.linalg.vector_norm(tiles, dim=(1, 2)) * size  # times 2^-53 / 10: the transform's error
-        exact = torch.zeros_like(noise, dtype=torch.bool) if double else sums.abs().amin((1, 2)) > noise * 2**-33
-        if not exact.all():  # then compare with the windows' sums of |X||K|, which single precision resolves
+        exact = None if double else sums.abs().amin((1, 2)) > noise * 2**-33
+        if double or not exact.all():  # then compare with the windows' sums of |X||K|, which single precision resolves
             if spectrum_size is None:
                 spectrum_size = _spectrum(k.abs().float(), tile)
             windows = _convolved(tiles.to(single).abs(), spectrum_size, tile, valid).amin((1, 2))
-            wide_enough = windows > sums.abs().amax((1, 2)) / 4 if double else True
-            exact |= (windows > noise * (1 / 48 if double else 2**-16)) & wide_enough & windows.isfinite()
-        if not double:
-            _round(sums, noise)
-        for (r, c), result, good in zip(group, sums, exact.tolist(), strict=True):
+            if double:
+                exact = (windows > noise / 48) & (windows > sums.abs().amax((1, 2)) / 4) & windows.isfinite()
+            else:
+                exact |= (windows > noise * 2**-16) & windows.isfinite()
+        for (r, c), result, good, bound in zip(group, sums, exact.tolist(), noise.tolist(), strict=True):
             if good:
-                y[r : r + height, c : c + width] = result
+                y[r : r + height, c : c + width] = result if double else _rounded(result, bound)
             else:
                 untrusted.append((r, c))
     return untrusted
 
 
-def _round(sums, noise):
-    """Round each tile's sums to a power of two just above the transform's error, so that integers come out exactly."""
-    grid = 6 * noise.log2().ceil().exp2()[:, None, None]  # no sum exceeds `noise`: this has 2^50 steps of the grid
-    grid = torch.complex(grid, grid) if sums.is_complex() else grid
-    sums.add_(grid).sub_(grid)
+def _rounded(sums, noise):
+    """Round to a power of two just above the transform's error, so that integers come out exactly."""
+    grid = 6 * 2.0 ** math.ceil(math.log2(noise))  # no sum exceeds `noise`: this has 2^50 steps of the grid
+    grid = complex(grid, grid) if sums.is_complex() else grid
+    return sums.add_(grid).sub_(grid)
 
 
 def _spectrum(k, tile):

@@ -24,6 +24,7 @@ _ROW = 40.0  # begin one row of outputs in a batch of matrix products
 _PRODUCT = {1: 0.3, 2: 0.24}  # write one entry of a product for one row of outputs, or two, and add it later
 _MULTIPLY = 0.02  # one multiply-add inside the product
 _VECTOR = 2.5  # times as much where one factor is a vector
+_SPILLED = 3.0  # times as much where what one row of outputs takes leaves the cache
 _LANES = 16  # columns that it multiplies at least
 _BAG = 0.1  # write one entry of a bag of rows, and add it later
 _BAG_ROW = 0.019  # add one weighted entry of a row to a bag
@@ -42,7 +43,7 @@ _ROOM = 8  # times the size of inputs and output that may be used beyond them
 IN_NUMPY = {"window_products", "banded_products", "tap_products"}
 TOGETHER = 200_000  # points of the tiles that are transformed at a time, so that they stay in cache
 _REACH = 12  # kernels that a tile may span in float64, so that rounding in the tile stays small in a window
-_TILES = [2**a * b for a in range(3, 17) for b in (1, 3, 5, 9, 15)]
+_TILES = [n for a in range(2, 20) for b in (1, 3, 5, 9, 15, 25, 27, 45, 75) if 8 <= (n := 2**a * b) <= 2**20]
 
 
 def cheapest_way(
@@ -125,7 +126,8 @@ def _line_costs(image, kernel, size, room, threads):
         return {}
     bands = math.ceil(R / rows)
     copied = _copy(image, threads) * w * C * (R + bands * (h - 1))
-    sums = size / threads * (copied + h * w * R * max(C, _LANES) * _VECTOR * _MULTIPLY)
+    multiply = _VECTOR * _MULTIPLY * (_SPILLED if h * w * C > threads * _CACHED else 1)
+    sums = size / threads * (copied + h * w * R * max(C, _LANES) * multiply)
     calls = 7 * _CALL + bands * (5 * _CALL + _meeting(threads))
     return {("line_sums", rows): calls + R * _ROW / threads + sums}
 
@@ -199,11 +201,11 @@ def _tiles(image, kernel, tile):
 
 
 def _has_room(image, kernel, dtype, tile):
-    """Whether the tiles that are transformed at a time take little enough memory: some five arrays in float64."""
+    """Whether the tiles transformed at a time take little enough memory: five arrays in float64, and padding."""
     outputs = [n - m + 1 for n, m in zip(image, kernel, strict=True)]
     points = min(_tiles(image, kernel, tile)[0] * math.prod(tile), max(math.prod(tile), TOGETHER))
     size = dtype.itemsize * sum(map(math.prod, (image, kernel, outputs)))
-    return (84 if dtype.is_complex else 40) * points <= _ROOM * size
+    return (68 if dtype.is_complex else 42) * points <= _ROOM * size
 
 
 def _tiled(n: int, m: int, longest: float, tile: int) -> float:

@@ -66,7 +66,7 @@ COSTS = [
         2,
         "row_bags (246, 290, 1)",
         {
-            "tile_spectra (256, 160)": 410.7,
+            "tile_spectra (256, 108)": 402.3,
             "shifted_sums 246": 868.0,
             "banded_products (columns, 62)": 725.2,
             "banded_products (lines, 62)": 384.6,
@@ -117,17 +117,17 @@ COSTS = [
         "float64",
         "auto",
         2,
-        "tile_spectra (576, 576)",
+        "tile_spectra (400, 400)",
         {
-            "tile_spectra (576, 576)": 38820.0,
+            "tile_spectra (400, 400)": 39800.0,
             "shifted_sums 263": 1825000.0,
             "row_products (1, 4)": 408600.0,
             "row_products (2, 4)": 398400.0,
-            "line_sums 4": 1222000.0,
+            "line_sums 4": 2787000.0,
             "turned shifted_sums 263": 1842000.0,
             "turned row_products (1, 4)": 425400.0,
             "turned row_products (2, 4)": 415200.0,
-            "turned line_sums 4": 1239000.0,
+            "turned line_sums 4": 2804000.0,
         },
     ),
     (
@@ -141,13 +141,13 @@ COSTS = [
             "tile_spectra (288, 192)": 9848.0,
             "shifted_sums 269": 107200.0,
             "row_products (1, 9)": 27430.0,
-            "line_sums 9": 51510.0,
+            "line_sums 9": 138400.0,
             "row_bags (18, 972, 1)": 29700.0,
             "row_bags (63, 243, 1)": 23770.0,
             "row_bags (18, 972, 29)": 30710.0,
             "turned shifted_sums 263": 109300.0,
             "turned row_products (1, 8)": 30200.0,
-            "turned line_sums 8": 54440.0,
+            "turned line_sums 8": 141300.0,
             "turned row_bags (16, 994, 1)": 32040.0,
             "turned row_bags (45, 332, 1)": 25340.0,
             "turned row_bags (17, 994, 31)": 33060.0,
@@ -161,15 +161,15 @@ COSTS = [
         2,
         "dot_products 268",
         {
-            "tile_spectra (768, 640)": 2883.0,
+            "tile_spectra (720, 640)": 2670.0,
             "shifted_sums 6": 1442000.0,
             "row_products (1, 1)": 17510.0,
-            "line_sums 6": 1130.0,
+            "line_sums 6": 3258.0,
             "row_bags (3, 3, 1)": 25030.0,
             "dot_products 268": 660.7,
             "turned shifted_sums 3": 1443000.0,
             "turned row_products (1, 1)": 11380.0,
-            "turned line_sums 3": 2426.0,
+            "turned line_sums 3": 3490.0,
             "turned row_bags (3, 6, 1)": 15460.0,
             "turned dot_products 123": 2599.0,
         },
@@ -284,7 +284,7 @@ COSTS = [
         1,
         "banded_products (lines, 21)",
         {
-            "tile_spectra (64, 64)": 105.0,
+            "tile_spectra (60, 60)": 101.3,
             "shifted_sums 42": 1243.0,
             "banded_products (columns, 21)": 43.15,
             "banded_products (lines, 21)": 42.57,
@@ -333,7 +333,7 @@ COSTS = [
             "tile_spectra (8, 64)": 67750.0,
             "shifted_sums 1": 623.2,
             "row_products (1, 1)": 1755.0,
-            "line_sums 1": 865.7,
+            "line_sums 1": 1406.0,
             "row_bags (3, 4082, 1)": 3115.0,
             "row_bags (3, 4082, 3)": 3133.0,
             "row_bags (3, 3334, 3)": 3562.0,
@@ -367,7 +367,7 @@ COSTS = [
             "turned line_sums 47": 4610.0,
         },
     ),
-    ((411, 416), (21, 23), "float32", "fft", 1, "tile_spectra (120, 160)", {"tile_spectra (120, 160)": 1662.0}),
+    ((411, 416), (21, 23), "float32", "fft", 1, "tile_spectra (216, 160)", {"tile_spectra (216, 160)": 1573.0}),
     (
         (500, 7),
         (4, 3),
@@ -474,7 +474,7 @@ COSTS = [
         {
             "shifted_sums 16": 572.4,
             "row_products (1, 4)": 381.3,
-            "line_sums 4": 355.2,
+            "line_sums 4": 787.0,
             "row_bags (16, 2999, 1)": 300.8,
             "row_bags (16, 1799, 1)": 286.0,
             "row_bags (16, 334, 6)": 557.1,
@@ -494,7 +494,7 @@ COSTS = [
         2,
         "row_bags (300, 689, 12)",
         {
-            "tile_spectra (8, 128)": 1778.0,
+            "tile_spectra (12, 128)": 1466.0,
             "shifted_sums 300": 175.4,
             "banded_products (columns, 30)": 1310.0,
             "banded_products (lines, 30)": 278.0,
@@ -653,20 +653,18 @@ def test_a_tile_may_be_just_as_large_as_image_or_bound(image, kernel, dtype, til
         ((256, 256), (63, 63), torch.float32, True),
         ((577, 9), (3, 3), torch.float32, False),
         ((409, 48), (34, 34), torch.float32, False),
-        # all but too much, and a little too much
-        ((148, 179), (80, 128), torch.complex64, True),
-        ((65, 313), (59, 148), torch.complex64, False),
-        ((296, 54), (20, 20), torch.float32, True),
-        ((639, 13), (358, 5), torch.float32, False),
-        ((258, 254), (86, 201), torch.float32, True),
+        # just all of it, and a little too much: one tile, a few, and more than are transformed at a time
+        ((168, 263), (106, 168), torch.float32, True),
+        ((365, 265), (185, 70), torch.float32, False),
+        ((10, 54), (3, 43), torch.complex64, True),
+        ((420, 78), (389, 4), torch.complex64, False),
+        ((222, 66), (4, 51), torch.complex64, True),
+        ((81, 343), (3, 240), torch.complex64, False),
+        ((542, 341), (42, 204), torch.float32, True),
+        ((517, 337), (258, 20), torch.float32, False),
     ],
 )
 def test_a_transform_is_chosen_only_where_it_has_room_and_else_has_to_be_asked_for(image, kernel, dtype, offered):
     ways = {method: dict(estimates(image, kernel, dtype, method, 1)) for method in ("auto", "fft")}
     assert any(way == "tile_spectra" for way, _ in ways["auto"]) == offered
     assert any(way == "tile_spectra" for way, _ in ways["fft"])
-
-
-def test_every_tile_is_called_for():
-    two, four = (estimates((n, 9), (2, 2), torch.float32, "fft", 1)["tile_spectra", (8, 8)] for n in (8, 9))
-    assert 6 * 1_300 < four - two < 7 * 1_300  # nanoseconds: 3 operations a tile, and 128 points
