@@ -39,6 +39,17 @@ def planned(x: torch.Tensor, k: torch.Tensor, method: str, *, gradients: bool = 
     return plan((x.shape, k.shape), x.dtype, method, torch.get_num_threads(), elsewhere)
 
 
+def transformed_in_vain(padded: torch.Tensor, k: torch.Tensor, method: str) -> bool:
+    """Whether most tiles of a float64 transform would lie at the edge, where it is inexact beside windows of zeros."""
+    if method != "auto" or padded.dtype != torch.float64:
+        return False
+    way, tile = planned(padded, k, method)
+    if way is not _tile_spectra:
+        return False
+    rows, columns = (math.ceil((n - m + 1) / (t - m + 1)) for n, m, t in zip(padded.shape, k.shape, tile, strict=True))
+    return 2 * max(0, rows - 2) * max(0, columns - 2) < rows * columns
+
+
 def small_gradients(x: torch.Tensor, k: torch.Tensor, upstream: torch.Tensor, method: str) -> tuple | None:
     """Both gradients outside any graph, where NumPy is the way to both; else None."""
     plans = planned(x, k, method, gradients=True)

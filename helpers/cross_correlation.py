@@ -5,7 +5,7 @@ from torch import constant_pad_nd
 from torch._C._functorch import TransformType
 from torch.autograd import forward_ad
 
-from helpers.correlation_ways import WORKING, check_dtype, planned, small_gradients, values
+from helpers.correlation_ways import WORKING, check_dtype, planned, small_gradients, transformed_in_vain, values
 from helpers.interop import Array, as_tensors, shown
 
 METHODS = ("auto", "direct", "fft")
@@ -82,7 +82,8 @@ def _correlate_fully(large: torch.Tensor, small: torch.Tensor, method: str) -> t
     if h * w == 1:
         return _correlate(large, small, method)
     if TransformType.Vmap in _transforms() or small.sum(dtype=WORKING[small.dtype]).isfinite():
-        return _correlate(constant_pad_nd(large, (w - 1, w - 1, h - 1, h - 1)), small.flip(0, 1), method)
+        padded = constant_pad_nd(large, (w - 1, w - 1, h - 1, h - 1))
+        return _correlate(padded, small.flip(0, 1), "direct" if transformed_in_vain(padded, small, method) else method)
     (H, W), wide = large.shape, WORKING[large.dtype]  # without the zeros, which make NaN of infinity
     y = large.new_zeros(H + h - 1, W + w - 1, dtype=wide)
     for u in range(h):

@@ -599,6 +599,32 @@ def test_gradient_of_a_real_image_under_a_complex_kernel_is_real():
     assert gradcheck(cross_corr_2d, (X, K))
 
 
+@pytest.mark.parametrize(
+    ("image", "kernel", "dtype", "method", "vain"),
+    [
+        ((168, 168), (41, 41), torch.float64, "auto", True),
+        ((1500, 168), (41, 41), torch.float64, "auto", True),  # 6 tiles on top of one another
+        ((1700, 1700), (45, 45), torch.float64, "auto", True),  # 20 of 36 tiles lie at the edge
+        ((2000, 2000), (41, 41), torch.float64, "auto", False),  # 24 of 49
+        ((168, 168), (41, 41), torch.float64, "fft", False),
+        ((168, 168), (41, 41), torch.float64, "direct", False),
+        ((168, 168), (41, 41), torch.float32, "auto", False),
+        ((20, 20), (3, 3), torch.float64, "auto", False),
+    ],
+)
+def test_a_transform_of_a_padded_image_is_in_vain_where_most_tiles_lie_at_its_edge(image, kernel, dtype, method, vain):
+    assert ways.transformed_in_vain(torch.empty(image, dtype=dtype), torch.empty(kernel, dtype=dtype), method) == vain
+
+
+def test_the_gradient_of_an_image_makes_no_transform_in_vain(monkeypatch):
+    X, K = tensor((128, 128)).requires_grad_(), tensor((41, 41), seed=1)
+    Y, calls, convolved = cross_corr_2d(X, K), [], ways._convolved
+    monkeypatch.setattr(ways, "_convolved", lambda *given: calls.append(1) or convolved(*given))
+    (dX,) = torch.autograd.grad(Y, X, torch.ones_like(Y))
+    assert not calls
+    torch.testing.assert_close(dX[60, 60], K.sum())
+
+
 def test_only_the_gradients_asked_for_are_computed(monkeypatch):
     X, K = tensor((5, 7)), tensor((2, 3)).requires_grad_()
     Y = cross_corr_2d(X, K)
