@@ -188,22 +188,22 @@ def _tile(image, kernel, dtype, threads):
     longest = [max(32, _REACH * m) if double else math.inf for m in kernel]
     tile = tuple(min(_TILES, key=partial(_tiled, *axis)) for axis in zip(image, kernel, longest, strict=True))
     points = math.prod(map(_tiled, image, kernel, longest, tile)) + math.prod(tile) / 4
-    tiles, groups = _tiles(image, kernel, tile)
+    tiles = math.prod(tile_counts(image, kernel, tile))
+    groups = math.ceil(tiles / max(1, TOGETHER // math.prod(tile)))
     calls = 3 * tiles * _CALL + groups * (55 * _CALL + 3 * _meeting(threads))
     cost = calls + _TRANSFORM * (_COMPLEX if dtype.is_complex else 1) * points / threads
     return tile, (_TWICE if double else 1) * cost
 
 
-def _tiles(image, kernel, tile):
-    """How many tiles there are, and groups of them."""
-    tiles = math.prod(math.ceil((n - m + 1) / (t - m + 1)) for n, m, t in zip(image, kernel, tile, strict=True))
-    return tiles, math.ceil(tiles / max(1, TOGETHER // math.prod(tile)))
+def tile_counts(image, kernel, tile):
+    """Rows and columns of tiles."""
+    return [math.ceil((n - m + 1) / (t - m + 1)) for n, m, t in zip(image, kernel, tile, strict=True)]
 
 
 def _has_room(image, kernel, dtype, tile):
     """Whether the tiles transformed at a time take little enough memory: five arrays in float64, and padding."""
     outputs = [n - m + 1 for n, m in zip(image, kernel, strict=True)]
-    points = min(_tiles(image, kernel, tile)[0] * math.prod(tile), max(math.prod(tile), TOGETHER))
+    points = min(math.prod(tile_counts(image, kernel, tile)) * math.prod(tile), max(math.prod(tile), TOGETHER))
     size = dtype.itemsize * sum(map(math.prod, (image, kernel, outputs)))
     return (68 if dtype.is_complex else 42) * points <= _ROOM * size
 

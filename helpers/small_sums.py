@@ -64,22 +64,21 @@ def window_views(image, kernel, itemsize, copies):
 
 
 def banded_products(image, taps, bands):
-    """The same in bands of rows, whose copies take less memory."""
+    """window_products of one band of rows after another, whose copies take less memory."""
     outputs, parts = bands
     sums = np.empty(outputs, image.dtype)
-    for rows, within, views in parts:
-        window_products(image[within], taps, views, sums[rows])
+    for start, stop, views in parts:
+        window_products(image[start:], taps, views, sums[start:stop])
     return sums
 
 
 def banded_views(image, kernel, itemsize, band):
-    """The shape of the outputs; each band's rows of them, the rows of the image below these, and their views."""
+    """The shape of the outputs; the first of each band's rows, the first of the next one's, and the band's views."""
     (H, W), (h, w), (copies, height) = image, kernel, band
     R, parts = H - h + 1, []
     for start in range(0, R, height):
         stop = min(start + height, R)
-        views = window_views((stop - start + h - 1, W), kernel, itemsize, copies)
-        parts.append((slice(start, stop), slice(start, stop + h - 1), views))
+        parts.append((start, stop, window_views((stop - start + h - 1, W), kernel, itemsize, copies)))
     return (R, W - w + 1), parts
 
 

@@ -603,9 +603,10 @@ def test_gradient_of_a_real_image_under_a_complex_kernel_is_real():
     ("image", "kernel", "dtype", "method", "vain"),
     [
         ((168, 168), (41, 41), torch.float64, "auto", True),
-        ((1500, 168), (41, 41), torch.float64, "auto", True),  # 6 tiles on top of one another
-        ((1700, 1700), (45, 45), torch.float64, "auto", True),  # 20 of 36 tiles lie at the edge
-        ((2000, 2000), (41, 41), torch.float64, "auto", False),  # 24 of 49
+        ((2280, 168), (41, 41), torch.float64, "auto", True),  # 8 tiles on top of one another
+        ((168, 2280), (41, 41), torch.float64, "auto", True),
+        ((1700, 2000), (41, 41), torch.float64, "auto", True),  # 22 of 6 times 7 tiles lie at the edge
+        ((1700, 2280), (41, 41), torch.float64, "auto", False),  # 24 of 6 times 8
         ((168, 168), (41, 41), torch.float64, "fft", False),
         ((168, 168), (41, 41), torch.float64, "direct", False),
         ((168, 168), (41, 41), torch.float32, "auto", False),
@@ -728,6 +729,7 @@ def test_working_memory_is_as_little_for_narrow_images(image, kernel):
         ((128, 128), (31, 31), torch.float64, "auto"),
         ((128, 128), (41, 41), torch.float32, "auto"),
         ((110, 179), (60, 50), torch.complex64, "auto"),
+        ((110, 179), (60, 50), torch.float64, "fft"),
         ((373, 48), (33, 37), torch.complex64, "auto"),
         ((233, 156), (20, 9), torch.float32, "fft"),
     ],
