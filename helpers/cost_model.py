@@ -43,7 +43,7 @@ _ROOM = 8  # times the size of inputs and output that may be used beyond them
 IN_NUMPY = {"window_products", "banded_products", "tap_products"}
 TOGETHER = 200_000  # points of the tiles that are transformed at a time, so that they stay in cache
 _REACH = 12  # kernels that a tile may span in float64, so that rounding in the tile stays small in a window
-_TILES = [n for a in range(2, 20) for b in (1, 3, 5, 9, 15, 25, 27, 45, 75) if 8 <= (n := 2**a * b) <= 2**20]
+_TILES = [n for a in range(2, 21) for b in (1, 3, 5, 9, 15, 25, 27, 45, 75) if 8 <= (n := 2**a * b) <= 2**20]
 
 
 def cheapest_way(

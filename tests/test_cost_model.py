@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from helpers.cost_model import cheapest_way, estimates
+from helpers.cost_model import _TILES, cheapest_way, estimates
 
 # image, kernel, dtype, method, threads, the plan, and what each way is estimated to cost, in microseconds
 COSTS = [
@@ -590,6 +590,12 @@ def test_a_way_is_offered_just_to_its_limit(image, kernel, way, offered):
     assert (way in estimates(image, kernel, torch.float32, "auto", 1)) == offered
 
 
+@pytest.mark.parametrize(("image", "kernel", "offered"), [((6, 259), (4, 4), True), ((3, 257), (1, 17), False)])
+def test_complex_windows_are_multiplied_in_numpy_up_to_4096_numbers(image, kernel, offered):
+    ways = {way for way, _ in estimates(image, kernel, torch.complex64, "direct", 1)}
+    assert ("window_products" in ways) == offered
+
+
 @pytest.mark.parametrize(
     ("image", "kernel", "plan"),
     [
@@ -668,3 +674,14 @@ def test_a_transform_is_chosen_only_where_it_has_room_and_else_has_to_be_asked_f
     ways = {method: dict(estimates(image, kernel, dtype, method, 1)) for method in ("auto", "fft")}
     assert any(way == "tile_spectra" for way, _ in ways["auto"]) == offered
     assert any(way == "tile_spectra" for way, _ in ways["fft"])
+
+
+def test_tiles_have_lengths_of_small_factors():
+    def odd_part(n):
+        return n if n % 2 else odd_part(n // 2)
+
+    def small(n):
+        return n == 1 or any(n % factor == 0 and small(n // factor) for factor in (3, 5))
+
+    lengths = [n for n in range(8, 2**20 + 1, 4) if odd_part(n) <= 75 and small(odd_part(n))]
+    assert sorted(_TILES) == lengths

@@ -425,6 +425,16 @@ def watched(monkeypatch, X, K, tile):
     return sum(call == torch.float64 for call in calls), calls.count(torch.float32), calls.count("direct")
 
 
+def test_the_direct_sums_of_a_single_tile_are_the_result_themselves(monkeypatch):
+    X, made, values = tensor((40, 50)), [], ways.values
+    X[5, 5] = torch.nan
+    monkeypatch.setattr(ways, "values", lambda *given: made.append(values(*given)) or made[-1])
+    assert ways._tile_spectra(X, tensor((6, 7), seed=1), (40, 60)) is made[0]
+    assert len(made) == 1
+    assert ways._tile_spectra(X, tensor((6, 7), seed=1), (40, 30)).shape == (35, 44)
+    assert len(made) == 2
+
+
 ONES, DIFFERENCE = torch.ones(3, 3, dtype=torch.float64), torch.tensor([[1.0, -1.0]])
 
 
