@@ -161,7 +161,7 @@ def _transform(x, k, sizes, corners, y):
         tiles = (torch.stack(parts) if len(parts) > 1 else parts[0][None]).to(wide)
         sums = _convolved(tiles, spectrum, tile, valid)
         noise = torch.linalg.vector_norm(tiles, dim=(1, 2)) * size  # times 2^-53 / 10: the transform's error
-        exact = None if double else sums.abs().amin((1, 2)) > noise * 2**-33
+        exact = None if double else sums.abs().amin((1, 2)) > noise * 2**-28
         if double or not exact.all():  # then compare with the windows' sums of |X||K|, which single precision resolves
             if spectrum_size is None:
                 spectrum_size = _spectrum(k.abs().float(), tile)
@@ -180,9 +180,10 @@ def _transform(x, k, sizes, corners, y):
 
 def _rounded(sums, noise):
     """Round to a power of two just above the transform's error, so that integers come out exactly."""
-    grid = 6 * 2.0 ** math.ceil(math.log2(noise))  # no sum exceeds `noise`: this has 2^50 steps of the grid
-    grid = complex(grid, grid) if sums.is_complex() else grid
-    return sums.add_(grid).sub_(grid)
+    step = 2.0 ** (math.ceil(math.log2(noise)) - 53)
+    parts = torch.view_as_real(sums) if sums.is_complex() else sums
+    parts.mul_(1 / step).round_().mul_(step)
+    return sums
 
 
 def _spectrum(k, tile):

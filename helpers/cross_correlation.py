@@ -27,8 +27,9 @@ def cross_corr_2d(X: Array, K: Array, *, method: str = "auto") -> Array:
     alternate from pixel to pixel or all pixels are alike (here some dozen units of rounding, and in single rows under
     thousands of taps a hundred), and float64 transforms that are asked for (below 20 units). NaN and infinity
     reach exactly the outputs whose window holds them. Working memory: at most 8 times the size of inputs and
-    output in the dtype that is summed, not counting what torch's own operations allocate inside; a transform
-    that is asked for on an image of few rows or columns takes up to 45 times.
+    output in the dtype that is summed, not counting what torch's own operations allocate inside and copies of
+    inputs that are not contiguous or of another dtype; a transform that is asked for on an image of few rows or
+    columns takes up to 45 times.
 
     Raises ValueError: not 2-D, empty, kernel larger than image, two devices, unknown method. TypeError:
     not an array, mixed kinds, bool or another dtype that is not listed here, two dtypes that torch does

@@ -638,7 +638,7 @@ def test_a_way_is_offered_just_to_its_limit(image, kernel, way, offered):
 @pytest.mark.parametrize(("image", "kernel", "offered"), [((6, 259), (4, 4), True), ((3, 257), (1, 17), False)])
 def test_complex_windows_are_multiplied_in_numpy_up_to_4096_numbers(image, kernel, offered):
     ways = {way for way, _ in estimates(image, kernel, torch.complex64, "direct", 1)}
-    assert ("window_products" in ways) == offered
+    assert bool(ways & {"window_products", "banded_products"}) == offered
 
 
 @pytest.mark.parametrize(
