@@ -15,6 +15,8 @@ WORKING |= {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: 
 WORKING |= {t: t for t in (torch.float32, torch.float64, torch.complex64, torch.complex128)}
 WORKING |= {t: t for t in (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)}
 
+_FEW = 8  # sums of a tile, which cost less to sum directly than to look at all windows
+
 
 def check_dtype(name: str, dtype: torch.dtype) -> None:
     if dtype not in WORKING:
@@ -161,29 +163,40 @@ def _transform(x, k, sizes, corners, y):
         tiles = (torch.stack(parts) if len(parts) > 1 else parts[0][None]).to(wide)
         sums = _convolved(tiles, spectrum, tile, valid)
         noise = torch.linalg.vector_norm(tiles, dim=(1, 2)) * size  # times 2^-53 / 10: the transform's error
-        exact = None if double else sums.abs().amin((1, 2)) > noise * 2**-28
-        if double or not exact.all():  # then compare with the windows' sums of |X||K|, which single precision resolves
+        plain = torch.zeros_like(noise, dtype=torch.bool) if double else _mended(sums, tiles, taps, noise * 2**-26)
+        exact = plain
+        if not plain.all():  # then compare with the windows' sums of |X||K|, which single precision resolves
             if spectrum_size is None:
                 spectrum_size = _spectrum(k.abs().float(), tile)
             windows = _convolved(tiles.to(single).abs(), spectrum_size, tile, valid).amin((1, 2))
+            exact = windows.isfinite() & (windows > noise * (1 / 48 if double else 2**-16)) | plain
             if double:
-                exact = (windows > noise / 48) & (windows > sums.abs().amax((1, 2)) / 4) & windows.isfinite()
-            else:
-                exact |= (windows > noise * 2**-16) & windows.isfinite()
-        for (r, c), result, good, bound in zip(group, sums, exact.tolist(), noise.tolist(), strict=True):
+                exact &= windows > sums.abs().amax((1, 2)) / 4
+        found = zip(group, sums, exact.tolist(), plain.tolist(), noise.tolist(), strict=True)
+        for (r, c), result, good, as_it_is, bound in found:
             if good:
-                y[r : r + height, c : c + width] = result if double else _rounded(result, bound)
+                y[r : r + height, c : c + width] = result if double or as_it_is else _rounded(result, bound)
             else:
                 untrusted.append((r, c))
     return untrusted
 
 
+def _mended(sums, tiles, k, bounds):
+    """Sum directly what lies within the bounds, if it is little; whether all of a tile's sums lie beyond them then."""
+    (h, w), beyond = k.shape, sums.abs().amin((1, 2)) > bounds
+    if not beyond.all():
+        small = ~(sums.abs() > bounds[:, None, None])  # NaN, too
+        beyond = small.sum((1, 2)) <= _FEW
+        for t, i, j in (small & beyond[:, None, None]).nonzero().tolist():
+            sums[t, i, j] = (tiles[t, i : i + h, j : j + w] * k).sum()
+    return beyond
+
+
 def _rounded(sums, noise):
-    """Round to a power of two just above the transform's error, so that integers come out exactly."""
-    step = 2.0 ** (math.ceil(math.log2(noise)) - 53)
-    parts = torch.view_as_real(sums) if sums.is_complex() else sums
-    parts.mul_(1 / step).round_().mul_(step)
-    return sums
+    """Round to a power of two above the transform's largest error, so that integers come out exactly."""
+    grid = 6 * 2.0 ** math.ceil(math.log2(noise))  # no sum exceeds `noise`: this has 2^50 steps of the grid
+    grid = complex(grid, grid) if sums.is_complex() else grid
+    return sums.add_(grid).sub_(grid)
 
 
 def _spectrum(k, tile):

@@ -453,6 +453,14 @@ def constant(shape, bright=1.0, dtype=torch.float64):
     return X
 
 
+def steps(flat):
+    """Rows that rise to the right, all but for some pairs of pixels."""
+    X = torch.arange(30.0).repeat(20, 1)
+    X[: flat // 2, 10:] -= 1
+    X[: flat - flat // 2, 20:] -= 1
+    return X
+
+
 @pytest.mark.parametrize(
     ("X", "K", "counts"),
     [
@@ -464,9 +472,12 @@ def constant(shape, bright=1.0, dtype=torch.float64):
         # single: sums of 0 are looked at again, and windows of 2 compared with the norms' product times 2^-16
         (constant((20, 21), 92_000, torch.float32), DIFFERENCE, (1, 1, 0)),
         (constant((20, 21), 93_500, torch.float32), DIFFERENCE, (1, 1, 1)),
-        # single: sums of 2^-15, or half of it, against the norms' product, 2^12.5, times 2^-28
-        (torch.full((32, 32), 128.0), torch.tensor([[1, -1, 2.0**-22]]), (1, 0, 0)),
-        (torch.full((32, 32), 128.0), torch.tensor([[1, -1, 2.0**-23]]), (1, 1, 0)),
+        # single: sums of 2^-13, or half of it, against the norms' product, 2^12.5, times 2^-26
+        (torch.full((32, 32), 128.0), torch.tensor([[1, -1, 2.0**-20]]), (1, 0, 0)),
+        (torch.full((32, 32), 128.0), torch.tensor([[1, -1, 2.0**-21]]), (1, 1, 0)),
+        # single: 8 sums of 0, which are done again, or 9
+        (steps(8), DIFFERENCE, (1, 0, 0)),
+        (steps(9), DIFFERENCE, (1, 1, 0)),
     ],
 )
 def test_a_tile_is_trusted_just_to_the_bound(monkeypatch, X, K, counts):
