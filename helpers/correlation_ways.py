@@ -162,7 +162,8 @@ def _transform(x, k, sizes, corners, y):
         parts = [x[r : r + height + h - 1, c : c + width + w - 1] for r, c in group]
         tiles = (torch.stack(parts) if len(parts) > 1 else parts[0][None]).to(wide)
         sums = _convolved(tiles, spectrum, tile, valid)
-        noise = torch.linalg.vector_norm(tiles, dim=(1, 2)) * size  # times 2^-53 / 10: the transform's error
+        # The transform's error is this times 2^-53 / 10, or times 2^-52 where next to all is zero.
+        noise = torch.linalg.vector_norm(tiles, dim=(1, 2)) * size
         plain = torch.zeros_like(noise, dtype=torch.bool) if double else _mended(sums, tiles, taps, noise * 2**-26)
         exact = plain
         if not plain.all():  # then compare with the windows' sums of |X||K|, which single precision resolves

@@ -51,9 +51,8 @@ def empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
     """An uninitialized tensor of like's dtype and device; a large one from NumPy, whose huge pages save page faults."""
     if math.prod(shape) * like.itemsize < 2**25 or like.device.type != "cpu":
         return like.new_empty(shape)
-    return torch.from_numpy(
-        np.empty(shape, like.new_empty(0).numpy().dtype)
-    )  # no view, which autograd would not let change
+    dtype = like.new_empty(0).numpy().dtype  # of its own: autograd would not let a view of bytes be changed in place
+    return torch.from_numpy(np.empty(shape, dtype))
 
 
 def shown(word: object) -> str:

@@ -343,8 +343,9 @@ def test_one_tap_or_one_output_or_another_working_dtype_needs_no_estimate():
 
 
 def error_over_window_sums(Y, X, K):
-    windows = np.lib.stride_tricks.sliding_window_view(X.numpy().astype(np.longdouble), K.shape)
-    weights = K.numpy().astype(np.longdouble)
+    wide = np.result_type(X.numpy().dtype, np.longdouble)
+    windows = np.lib.stride_tricks.sliding_window_view(X.numpy().astype(wide), K.shape)
+    weights = K.numpy().astype(wide)
     exact = np.einsum("ijuv,uv->ij", windows, weights)
     return float((abs(Y.numpy() - exact) / np.einsum("ijuv,uv->ij", abs(windows), abs(weights))).max())
 
@@ -370,10 +371,12 @@ def test_error_is_at_most_four_times_that_of_conv2d(dtype, kernel, image):
         assert error_over_window_sums(cross_corr_2d(X, K, method=method), X, K) <= bound
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
 @pytest.mark.parametrize("power", range(20, 37, 2))
 @pytest.mark.parametrize(("image", "kernel"), [((21, 2), (21, 1)), ((3, 4), (2, 2)), ((64, 64), (9, 9))])
-def test_a_transform_is_as_good_as_single_precision_however_bright_a_part_is(image, kernel, power):
-    X, K = (tensor(shape, torch.float32, seed).abs() for seed, shape in enumerate((image, kernel)))
+def test_a_transform_is_as_good_as_single_precision_however_bright_a_part_is(image, kernel, power, dtype):
+    X, K = (tensor(shape, dtype, seed).abs().to(dtype) for seed, shape in enumerate((image, kernel)))
+    K = K * (1 + 1j) if dtype.is_complex else K
     X[:, : image[1] // 2] *= 2.0**power
     direct, transformed = (error_over_window_sums(cross_corr_2d(X, K, method=way), X, K) for way in METHODS[1:])
     assert transformed <= max(1.5 * 2**-24, direct)  # the latter where a tile is summed directly
@@ -482,6 +485,14 @@ def steps(flat):
 )
 def test_a_tile_is_trusted_just_to_the_bound(monkeypatch, X, K, counts):
     assert watched(monkeypatch, X, K.to(X.dtype), (256, 256)) == counts
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
+def test_the_few_small_sums_of_a_tile_are_done_again_exactly(dtype):
+    X, K = steps(8).to(dtype), DIFFERENCE.to(dtype)
+    Y = cross_corr_2d(X, K, method="fft")
+    assert torch.equal(Y, cross_corr_2d(X, K, method="direct"))
+    assert (Y == 0).sum() == 8
 
 
 @pytest.mark.parametrize(("tile", "groups"), [((400, 250), 2), ((163, 409), 2), ((512, 512), 3)])
