@@ -78,43 +78,43 @@ def batchnorm_backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
 def _forward(x, gamma, beta, bn_param, axes):
     mode, eps, momentum, running = _read(bn_param)
     tensors, give_back = as_tensors(x=x, gamma=gamma, beta=beta, **running)
-    dtype = _check(tensors, ("gamma", "beta", *running), axes)
+    _check(tensors, ("gamma", "beta", *running), axes)
     with _BELOW_AUTOGRAD():
-        maps, scale, offset, *old = _computable(tensors, dtype)
+        (maps, scale, offset, *old), give_back = _computable(tensors, give_back)
         if len(old) < 2:
             old = [old.pop() if name in running else torch.zeros_like(scale) for name in _AVERAGES]
         if mode == "test" and (old[1] < 0).any():
             raise ValueError(f"bn_param['running_var'] must not be negative, got {old[1].min().item()}")
-        eps = arithmetic.number(eps, maps.dtype)
         arrays = maps.transpose(1, -1), scale, offset, *old
-        out, mean, var, statistics = arithmetic.by_blocks(arithmetic.normalize, *arrays, mode=mode, eps=eps)
-        out = give_back(_as(dtype, out))
+        out, mean, var, statistics = arithmetic.by_blocks(arithmetic.normalize, arrays, mode, eps)
+        out = give_back(out)
         if mode == "train":
             mean, var = map(arithmetic.average, old, (mean, var), (momentum, momentum))
-            bn_param.update(running_mean=give_back(_as(dtype, mean)), running_var=give_back(_as(dtype, var)))
+            bn_param.update(running_mean=give_back(mean), running_var=give_back(var))
         return out, Cache(x, mode, statistics)
 
 
 def _backward(dout, cache):
-    (grads, x), give_back = as_tensors(dout=dout, x=cache.x)
+    tensors, give_back = as_tensors(dout=dout, x=cache.x)
+    grads, x = tensors
     if grads.shape != x.shape:
         raise ValueError(f"dout must have the shape of x, {tuple(x.shape)}, got {tuple(grads.shape)}")
     if grads.dtype is not x.dtype:
         raise TypeError(f"dout must have the dtype of x, {x.dtype}, got {grads.dtype}")
     with _BELOW_AUTOGRAD():
-        grads, maps = _computable((grads, x), x.dtype)
+        (grads, maps), give_back = _computable(tensors, give_back)
         arrays = maps.transpose(1, -1), grads.transpose(1, -1), cache.statistics
-        dx, dgamma, dbeta = arithmetic.by_blocks(arithmetic.gradients, *arrays, mode=cache.mode)
-        return give_back(_as(x.dtype, dx)), give_back(_as(x.dtype, dgamma)), give_back(_as(x.dtype, dbeta))
+        dx, dgamma, dbeta = arithmetic.by_blocks(arithmetic.gradients, arrays, cache.mode)
+        return give_back(dx), give_back(dgamma), give_back(dbeta)
 
 
-def _computable(tensors, dtype):
-    """The tensors, of this dtype, in the one to compute in."""
-    return tensors if _COMPUTE_DTYPE[dtype] is dtype else [tensor.to(_COMPUTE_DTYPE[dtype]) for tensor in tensors]
-
-
-def _as(dtype, tensor):
-    return tensor if tensor.dtype is dtype else tensor.to(dtype)
+def _computable(tensors, give_back):
+    """The tensors in the dtype to compute in, and the way back from it."""
+    dtype = tensors[0].dtype
+    wide = _COMPUTE_DTYPE[dtype]
+    if wide is dtype:
+        return tensors, give_back
+    return [tensor.to(wide) for tensor in tensors], lambda result: give_back(result.to(dtype))
 
 
 def _read(bn_param):
@@ -148,4 +148,3 @@ def _check(tensors, names, axes):
             raise TypeError(f"{name} must have the dtype of x, {dtype}, got {tensor.dtype}")
         if tensor.shape != channels:
             raise ValueError(f"{name} must have shape ({shape[1]},), got {tuple(tensor.shape)}")
-    return dtype

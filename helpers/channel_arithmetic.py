@@ -1,5 +1,6 @@
 """The arithmetic of batch normalization, on blocks of whole channels: arrays whose last axis is the channels'."""
 
+import math
 from functools import lru_cache
 
 import torch
@@ -15,6 +16,7 @@ _LONG = 4_096  # numbers: of more, a norm adds too many squares in a row for flo
 def normalize(block, mode, eps):
     """Whole channels normalized (in out if that is not None), mean and variance, and what the backward pass needs."""
     out, maps, scale, offset, mean, var = block
+    eps = number(eps, maps.dtype)
     if mode == "train":
         center, shrink, shift, mean, var = _statistics(maps, out)
     else:
@@ -34,14 +36,14 @@ def _statistics(maps, scratch):
     standard deviation, so that next to nothing cancels. Where x is not such a case, its mean becomes the center, and
     what then is left of a mean corrects its rounding; where squares overflow even so, take smaller values.
     """
-    center, shrink = None, None
+    center, shrink, values = None, None, maps
     share = number(maps.shape[-1] / maps.numel(), maps.dtype)
     for attempt in range(6):
-        values = _centered(maps, center, shrink, scratch)
-        shift, squares = _sum(values).mul_(share), _sum_of_squares(values, scratch).mul_(share)
-        mean = shift if shrink is None else shift / shrink
-        mean = mean if center is None else center + mean
+        mean = shift = _sum(values).mul_(share)
+        squares = _sum_of_squares(values, scratch).mul_(share)
         var = torch.addcmul(squares, shift, shift, value=-1)
+        if center is not None:
+            mean = center + (shift if shrink is None else shift / shrink)
         if torch.lerp(squares, var, 17).min().item() >= 0:  # var - 16 shift^2, or NaN where squares overflow
             break
         if attempt > 1 and shrink is None and not squares.isfinite().all():
@@ -49,6 +51,7 @@ def _statistics(maps, scratch):
             shrink = torch.ones_like(squares).masked_fill_(~squares.isfinite(), limits.eps * limits.tiny**0.5)
         else:
             center = mean
+        values = _centered(maps, center, shrink, scratch)
     return center, shrink, shift, mean, var
 
 
@@ -121,8 +124,8 @@ def _number_once(value, dtype):
     return torch.scalar_tensor(min(max(value, limits.tiny), limits.max), dtype=dtype, device="cpu")
 
 
-def by_blocks(function, *arrays, **settings):
-    """What function makes of as many whole channels at a time as stay in the cache, put together again.
+def by_blocks(function, arrays, *settings):
+    """What function makes of about equally many whole channels at a time, which stay in the cache, put together again.
 
     The first array is maps; a block also holds, in front, memory for a result of its shape, or None if that is small.
     The whole result has its axes in x's order again. Of several blocks, the last of four results, and the argument that
@@ -130,15 +133,17 @@ def by_blocks(function, *arrays, **settings):
     """
     maps = arrays[0]
     if maps.numel() <= _SMALL:
-        result, *others = function((None, *arrays), **settings)
-        return result.transpose_(1, -1), *others
+        results = function((None, *arrays), *settings)
+        results[0].transpose_(1, -1)
+        return results
     result = like(maps.transpose(1, -1))
     arrays = result.transpose(1, -1), *arrays
     if maps.nbytes <= _BLOCK or maps.stride(-1) == 1:
-        return result, *function(arrays, **settings)[1:]
-    channels = max(1, _BLOCK * maps.shape[-1] // maps.nbytes)
-    parts = (array if isinstance(array, list) else array.split(channels, -1) for array in arrays)
-    _, first, second, *last = zip(*(function(block, **settings) for block in zip(*parts, strict=True)), strict=True)
+        return result, *function(arrays, *settings)[1:]
+    at_most = max(1, _BLOCK * maps.shape[-1] // maps.nbytes)
+    count = math.ceil(maps.shape[-1] / at_most)
+    parts = (array if isinstance(array, list) else array.tensor_split(count, -1) for array in arrays)
+    _, first, second, *last = zip(*(function(block, *settings) for block in zip(*parts, strict=True)), strict=True)
     return result, torch.cat(first), torch.cat(second), *map(list, last)
 
 
