@@ -39,11 +39,9 @@ def _statistics(maps, scratch):
     center, shrink, values = None, None, maps
     share = number(maps.shape[-1] / maps.numel(), maps.dtype)
     for attempt in range(6):
-        mean = shift = _sum(values).mul_(share)
-        squares = _sum_of_squares(values, scratch).mul_(share)
+        shift, squares = _sum(values).mul_(share), _sum_of_squares(values, scratch).mul_(share)
+        mean = shift if center is None else center + shift  # a center that squares overflow about is the mean already
         var = torch.addcmul(squares, shift, shift, value=-1)
-        if center is not None:
-            mean = center + (shift if shrink is None else shift / shrink)
         if torch.lerp(squares, var, 17).min().item() >= 0:  # var - 16 shift^2, or NaN where squares overflow
             break
         if attempt > 1 and shrink is None and not squares.isfinite().all():

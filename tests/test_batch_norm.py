@@ -102,9 +102,10 @@ def test_a_distant_mean_costs_no_accuracy(dtype, mean, scale):
         assert error(actual, expected) <= bound
 
 
+@pytest.mark.parametrize("scale", [1, 1e30])  # 1e30: squares overflow
 @pytest.mark.parametrize("mean", [30, 1000])
-def test_the_mean_of_a_distant_channel_is_rounded_once(mean):
-    x, gamma, beta, _ = problem((5, 50, 9, 11), np.float32, mean)
+def test_the_mean_of_a_distant_channel_is_rounded_once(mean, scale):
+    x, gamma, beta, _ = problem((5, 50, 9, 11), np.float32, mean, scale)
     param = {"mode": "train", "momentum": 0}
     spatial_batchnorm_forward(x, gamma, beta, param)
     error = abs(param["running_mean"] - x.astype(np.longdouble).mean((0, 2, 3)))
