@@ -8,12 +8,13 @@ import ctypes
 import re
 import sys
 from pathlib import Path
+from statistics import geometric_mean
 
 import numpy as np
 import torch
 from torch.nn.functional import batch_norm
 
-from benchmarks.common import geometric_mean, side_by_side
+from benchmarks.common import side_by_side
 from helpers.batch_norm import spatial_batchnorm_backward, spatial_batchnorm_forward
 
 SHAPES = [

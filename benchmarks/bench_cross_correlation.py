@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import sys
+from statistics import geometric_mean
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ import scipy.signal
 import torch
 from torch.nn.functional import conv2d
 
-from benchmarks.common import geometric_mean, side_by_side
+from benchmarks.common import side_by_side
 from helpers.cross_correlation import cross_corr_2d
 from tools.make_data import write_data
 

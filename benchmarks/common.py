@@ -1,4 +1,4 @@
-"""What the benchmarks share: timings taken side by side, and geometric means."""
+"""What the benchmarks share: timings taken side by side."""
 
 import math
 from collections.abc import Callable
@@ -23,7 +23,3 @@ def side_by_side(candidates: dict[str, Callable], seconds: float) -> dict[str, f
             if calls >= 1 or fastest[name] == math.inf:
                 fastest[name] = min(fastest[name], timer.timeit(max(1, int(calls))).mean)
     return {name: 1e6 * time for name, time in fastest.items()}
-
-
-def geometric_mean(ratios: list[float]) -> float:
-    return math.exp(sum(map(math.log, ratios)) / len(ratios))
