@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -68,15 +69,6 @@ def _to_numpy(result: Tensor) -> np.ndarray:
     return result.resolve_conj().resolve_neg().numpy()
 
 
-class _Memory:
-    """An array's memory, declared writable so that torch takes it without a warning; nobody writes to it."""
-
-    def __init__(self, array: np.ndarray):
-        self.owner = array
-        pointer, _ = array.__array_interface__["data"]
-        self.__array_interface__ = {**array.__array_interface__, "data": (pointer, False)}
-
-
 def _share(name: str, array: np.ndarray) -> Tensor:
     array = np.asarray(array)
     if array.flags.behaved:  # aligned and writable: nearly always torch takes it as it is
@@ -89,6 +81,8 @@ def _share(name: str, array: np.ndarray) -> Tensor:
     strides_fit = all(stride >= 0 and stride % array.itemsize == 0 for stride in array.strides)
     if not (strides_fit and array.dtype.isnative and array.flags.aligned):
         array = array.astype(array.dtype.newbyteorder("="), order="C")
-    elif not array.flags.writeable:
-        array = np.asarray(_Memory(array))
+    elif not array.flags.writeable:  # declared writable, torch takes the memory without a warning; nobody writes to it
+        pointer, _ = array.__array_interface__["data"]
+        interface = {**array.__array_interface__, "data": (pointer, False)}
+        array = np.asarray(SimpleNamespace(owner=array, __array_interface__=interface))
     return torch.from_numpy(array)
