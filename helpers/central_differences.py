@@ -157,8 +157,7 @@ def to_numpy(x: Array) -> np.ndarray:
     if isinstance(x, torch.Tensor):
         if x.dtype == torch.complex32:
             raise TypeError("torch cannot yet convert complex32 reliably; use complex64")
-        x = x.detach().cpu().to(torch.complex128 if x.is_complex() else torch.float64)
-        return x.resolve_conj().resolve_neg().numpy()
+        return x.detach().cpu().to(torch.complex128 if x.is_complex() else torch.float64).numpy(force=True)
     x = np.asarray(x)
     return x.astype(np.complex128 if x.dtype.kind == "c" else np.float64, copy=False)
 

@@ -31,11 +31,11 @@ def as_tensors(**named: Array) -> tuple[list[Tensor], Callable[[Tensor], Array]]
         if tensor.is_meta:
             raise TypeError(f"{name} is on the meta device and holds no data")
     else:
-        return list(named.values()), _unchanged
+        return list(named.values()), lambda result: result
     for array in named.values():
         if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
             raise TypeError(_misfit(named))
-    return [_share(name, array) for name, array in named.items()], _to_numpy
+    return [_share(name, array) for name, array in named.items()], lambda result: result.numpy(force=True)
 
 
 def _misfit(named):
@@ -59,14 +59,6 @@ def empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
 def shown(word: object) -> str:
     """A word as an error shows it; of anything else the type, for an array's own text can be long, or warn."""
     return repr(word) if isinstance(word, str) else type(word).__name__
-
-
-def _unchanged(result: Tensor) -> Tensor:
-    return result
-
-
-def _to_numpy(result: Tensor) -> np.ndarray:
-    return result.resolve_conj().resolve_neg().numpy()
 
 
 def _share(name: str, array: np.ndarray) -> Tensor:
