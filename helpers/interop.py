@@ -73,7 +73,7 @@ def _share(name: str, array: np.ndarray) -> Tensor:
     strides_fit = all(stride >= 0 and stride % array.itemsize == 0 for stride in array.strides)
     if not (strides_fit and array.dtype.isnative and array.flags.aligned):
         array = array.astype(array.dtype.newbyteorder("="), order="C")
-    elif not array.flags.writeable:  # declared writable, torch takes the memory without a warning; nobody writes to it
+    else:  # read-only: declared writable, torch takes the memory without a warning; nobody writes to it
         pointer, _ = array.__array_interface__["data"]
         interface = {**array.__array_interface__, "data": (pointer, False)}
         array = np.asarray(SimpleNamespace(owner=array, __array_interface__=interface))
