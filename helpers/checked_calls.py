@@ -26,7 +26,7 @@ def require_usable(name: str, x: Array) -> None:
 
 def run(forward: Callable, named: dict[str, Array]) -> tuple[list[Array], Array, object]:
     """Fresh copies of the inputs, and the out and the cache that forward makes of them."""
-    given = [_fresh(x) for x in named.values()]
+    given = [like(x, to_numpy(x).copy(), keep_grad=True) for x in named.values()]
     result = forward(*given)
     is_pair = isinstance(result, tuple | list) and len(result) == 2
     require(is_pair, f"forward: must return the pair (out, cache), got {kind(result)}")
@@ -67,14 +67,7 @@ def require_repeated(backward: Callable, dout: Array, cache: object, named: dict
     except Exception as error:
         raise Refusal(f"backward: changes its cache: called again with it, it raises {error!r}") from error
     for name, gradient in analytic.items():
-        require(
-            same(again[name], gradient),
-            f"{name}: backward changes its cache: called again, it gives another",
-        )
-
-
-def _fresh(x: Array) -> Array:
-    return like(x, to_numpy(x).copy(), keep_grad=True)
+        require(same(again[name], gradient), f"{name}: backward changes its cache: called again, it gives another")
 
 
 def same(a: Array, b: Array) -> bool:
