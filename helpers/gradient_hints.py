@@ -41,10 +41,7 @@ def _slips(name: str, values: Arrays, error: np.ndarray, numerical: Arrays) -> I
             level, centered = error.mean(axes, keepdims=True), x - x.mean(axes, keepdims=True)
             slope = (error * centered).sum(axes, keepdims=True) / (centered**2).sum(axes, keepdims=True)
             yield right + level, f"the error is the same along axes {axes}: look at a mean or a sum over them"
-            yield (
-                right + level + slope * centered,
-                f"the error follows {name} along axes {axes}: look at a variance",
-            )
+            yield right + level + slope * centered, f"the error follows {name} along axes {axes}: look at a variance"
 
 
 def _aligned(value: np.ndarray, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
