@@ -110,17 +110,15 @@ def _conv(net, name, source, channels, kernel, *, stride=1, padding=None, groups
     return net[-1]
 
 
-def _pool(net, name, kernel=3, stride=2, padding=0) -> Layer:
+def _pool(net, name, kernel=3, stride=2, padding=0) -> None:
     c, *sides = net[-1].output
     output = (c, *((side + 2 * padding - kernel) // stride + 1 for side in sides))
     net.append(Layer(name, "pool", 0, 0, output, net[-1].depth, kernel, stride))
-    return net[-1]
 
 
-def _join(net, name, kind, sources, channels) -> Layer:
+def _join(net, name, kind, sources, channels) -> None:
     output = (channels, *sources[0].output[1:])
     net.append(Layer(name, kind, 0, 0, output, max(source.depth for source in sources)))
-    return net[-1]
 
 
 def _classifier(net, *widths) -> list[Layer]:
@@ -163,7 +161,7 @@ def _googlenet(kernel, norm) -> list[Layer]:
     return _classifier(net, 1000)
 
 
-def _inception(net, name, widths, kernel, norm) -> Layer:
+def _inception(net, name, widths, kernel, norm) -> None:
     one, reduce3, three, reduce5, five, projection = widths
     conv, source = partial(_conv, net, norm=norm), net[-1]
     branches = (
@@ -173,7 +171,7 @@ def _inception(net, name, widths, kernel, norm) -> Layer:
     )
     net.append(Layer(f"{name} pool", "pool", 0, 0, source.output, source.depth, 3, 1))
     pooled = conv(f"{name} pool projection", net[-1], projection, 1)
-    return _join(net, name, "concat", (*branches, pooled), one + three + five + projection)
+    _join(net, name, "concat", (*branches, pooled), one + three + five + projection)
 
 
 def _resnet() -> list[Layer]:
@@ -187,11 +185,11 @@ def _resnet() -> list[Layer]:
     return _classifier(net, 1000)
 
 
-def _bottleneck(net, name, width, stride) -> Layer:
+def _bottleneck(net, name, width, stride) -> None:
     conv, source = partial(_conv, net, norm=True), net[-1]
     residual = conv(f"{name} 1x1", source, width, 1)
     residual = conv(f"{name} 3x3", residual, width, 3, stride=stride)
     residual = conv(f"{name} expand", residual, 4 * width, 1)
     if source.output != residual.output:
         source = conv(f"{name} projection", source, 4 * width, 1, stride=stride)
-    return _join(net, name, "add", (source, residual), 4 * width)
+    _join(net, name, "add", (source, residual), 4 * width)
