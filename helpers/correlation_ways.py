@@ -29,9 +29,7 @@ def values(x: torch.Tensor, k: torch.Tensor, method: str) -> torch.Tensor:
         with torch.autocast(x.device.type, enabled=False):  # it would lower the precision of matrix products
             return values(x, k, method)
     way, parameter = planned(x, k, method)
-    if not (x.is_contiguous() and k.is_contiguous()):
-        x, k = x.contiguous(), k.contiguous()
-    return way(x, k, parameter)
+    return way(x.contiguous(), k.contiguous(), parameter)
 
 
 def planned(x: torch.Tensor, k: torch.Tensor, method: str, *, gradients: bool = False) -> tuple | None:
