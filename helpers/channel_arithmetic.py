@@ -146,4 +146,4 @@ def by_blocks(function, arrays, *settings):
 
 
 def like(x):
-    return empty(x.shape, x) if x.nbytes > _BLOCK and x.is_contiguous() else torch.empty_like(x)
+    return empty(x.shape, x) if x.is_contiguous() else torch.empty_like(x)
