@@ -117,7 +117,7 @@ def train_on_digits(rates: Mapping = RATES, steps: int = 300) -> dict[str, np.nd
     with np.errstate(over="ignore", invalid="ignore"):  # a run that blows up is part of the lesson
         for step in range(steps):
             rows = rng.integers(0, len(images), 8)
-            hidden = [np.stack([images[rows]] * len(rates))]
+            hidden = [images[rows]]
             for w, b in zip(weights[:2], biases[:2], strict=True):
                 hidden.append(np.maximum(hidden[-1] @ w + b, 0))
             logits = hidden[-1] @ weights[2] + biases[2]
