@@ -56,10 +56,8 @@ def stale_cells(stored, fresh) -> list[str]:
 def same_outputs(old, new) -> bool:
     if old.execution_count != new.execution_count or len(old.outputs) != len(new.outputs):
         return False
-    for before, after in zip(map(apart, old.outputs), map(apart, new.outputs), strict=True):
-        if before[0] != after[0] or not same_picture(before[1], after[1]):
-            return False
-    return True
+    pairs = zip(map(apart, old.outputs), map(apart, new.outputs), strict=True)
+    return all(before[0] == after[0] and same_picture(before[1], after[1]) for before, after in pairs)
 
 
 def apart(output) -> tuple[dict, str | None]:
