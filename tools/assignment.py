@@ -23,12 +23,7 @@ from traitlets.config import Config
 from helpers.data import FOLDER, load_json, verified
 
 OPERATIONS = ("cross_correlation.py", "batch_norm.py")
-TOOLS = (
-    "interop",
-    "gradient_check",
-    "notebook",
-    "data",
-)  # handed out whole, with what they import
+TOOLS = ("interop", "gradient_check", "notebook", "data")  # handed out whole, with what they import
 FILES = ("requirements.txt", "environment.yml")
 FREE = ("digits.npz", "photograph.png")
 CURVES = "learning_rate_curves.json"
@@ -122,8 +117,7 @@ def write_data(target: Path) -> None:
         shutil.copy(verified(name), target / name)
     curves = {name: {"loss": curve["loss"]} for name, curve in load_json(CURVES)["curves"].items()}
     (target / CURVES).write_text(json.dumps({"curves": curves}), "utf-8")
-    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(target.iterdir())}
-    lines = [f"{digest}  {name}\n" for name, digest in digests.items()]
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(target.iterdir())]
     (target / "SHA256SUMS").write_text("".join(lines), "ascii")
     sections = re.split(r"^(?=## )", (FOLDER / "README.md").read_text("utf-8"), flags=re.MULTILINE)
     kept = [section for section in sections if section[3:].startswith(FREE)]
