@@ -5,16 +5,14 @@ python -m tools.make_data
 
 import hashlib
 import io
-from pathlib import Path
 
 import matplotlib.cbook
 import matplotlib.image
 import numpy as np
 from sklearn.datasets import load_digits
 
+from helpers.data import FOLDER as DATA
 from tools.files import write_atomically
-
-DATA = Path(__file__).resolve().parent.parent / "data"
 
 
 def main() -> None:
