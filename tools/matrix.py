@@ -70,14 +70,10 @@ def main() -> None:
     split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     parser = argparse.ArgumentParser(description="Run tests and notebook under many circumstances.")
     parser.add_argument("--list", action="store_true", help="name the rows and stop")
-    parser.add_argument("--only", nargs="+", metavar="WORDS", help="only rows whose name holds one of these")
+    parser.add_argument("--only", nargs="+", metavar="WORDS", default=[""], help="rows whose name holds one of these")
     parser.add_argument("--repeats", type=int, default=20, help="plain repeats (20)")
     arguments = parser.parse_args(sys.argv[1:split])
-    chosen = [
-        row
-        for row in table(arguments.repeats)
-        if not arguments.only or any(word in row.name for word in arguments.only)
-    ]
+    chosen = [row for row in table(arguments.repeats) if any(word in row.name for word in arguments.only)]
     if arguments.list:
         return print(*(row.name for row in chosen), sep="\n")
     if not chosen:
@@ -125,12 +121,7 @@ def judged(command: list[str], folder: Path, environment: dict[str, str], log: P
     start = time.monotonic()
     with log.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
+            command, cwd=folder, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
         )
         try:
             code = process.wait(SECONDS)
@@ -148,11 +139,8 @@ def judged(command: list[str], folder: Path, environment: dict[str, str], log: P
 
 def copy_checkout(target: Path) -> None:
     """Copy what is or could be committed, as it lies in the work tree."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        capture_output=True,
-        check=True,
-    ).stdout
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, capture_output=True, check=True).stdout
     for name in sorted(set(os.fsdecode(listed).split("\0")) - {""}):
         if Path(name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)

@@ -116,9 +116,7 @@ class Survivor:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="See which small faults the tests notice.")
-    parser.add_argument(
-        "--only", nargs="+", metavar="WORDS", default=[""], help="modules whose path holds one of these"
-    )
+    parser.add_argument("--only", nargs="+", metavar="WORDS", default=[""], help="modules whose path holds one")
     parser.add_argument("--again", action="store_true", help="only what the last runs have not killed")
     parser.add_argument("--figures", action="store_true", help="plant the faults of the figures instead")
     parser.add_argument("--jobs", type=int, default=2, help="mutants tried at the same time (2)")
@@ -162,9 +160,8 @@ def mutate(module: str, copies: list[Path], again: bool) -> Counter:
     """Try every mutant of a module, report, and count those tested, survived, and not accounted for."""
     report = REPORTS / f"{Path(module).stem}.json"
     every = {mutant: survivor(mutant) for mutant in list_mutants(module)}
-    killed = (
-        set(json.loads(report.read_text("utf-8"))) if again and report.exists() else set()
-    )  # by their text: lines may have moved
+    # By their text: lines may have moved.
+    killed = set(json.loads(report.read_text("utf-8"))) if again and report.exists() else set()
     waiting = [mutant for mutant, change in every.items() if change.text() not in killed]
     start = time.monotonic()
     seconds = enough_seconds(module, copies[0])
