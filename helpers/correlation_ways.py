@@ -6,7 +6,7 @@ from functools import lru_cache
 import torch
 
 from helpers import direct_sums, small_sums
-from helpers.cost_model import IN_NUMPY, TOGETHER, cheapest_way, tile_counts
+from helpers.cost_model import IN_NUMPY, TOGETHER, cheapest_way, tile_count
 from helpers.interop import empty
 
 # The dtype that sums are held in. Unsigned words are added as signed ones: modulo 2^n the bits are the same.
@@ -46,7 +46,7 @@ def transformed_in_vain(padded: torch.Tensor, k: torch.Tensor, method: str) -> b
     way, tile = planned(padded, k, method)
     if way is not _tile_spectra:
         return False
-    rows, columns = tile_counts(padded.shape, k.shape, tile)
+    rows, columns = map(tile_count, padded.shape, k.shape, tile)
     return 2 * max(0, rows - 2) * max(0, columns - 2) < rows * columns
 
 

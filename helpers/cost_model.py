@@ -188,28 +188,28 @@ def _tile(image, kernel, dtype, threads):
     longest = [max(32, _REACH * m) if double else math.inf for m in kernel]
     tile = tuple(min(_TILES, key=partial(_tiled, *axis)) for axis in zip(image, kernel, longest, strict=True))
     points = math.prod(map(_tiled, image, kernel, longest, tile)) + math.prod(tile) / 4
-    tiles = math.prod(tile_counts(image, kernel, tile))
+    tiles = math.prod(map(tile_count, image, kernel, tile))
     groups = math.ceil(tiles / max(1, TOGETHER // math.prod(tile)))
     calls = 3 * tiles * _CALL + groups * (55 * _CALL + 3 * _meeting(threads))
     cost = calls + _TRANSFORM * (_COMPLEX if dtype.is_complex else 1) * points / threads
     return tile, (_TWICE if double else 1) * cost
 
 
-def tile_counts(image, kernel, tile):
-    """Rows and columns of tiles."""
-    return [math.ceil((n - m + 1) / (t - m + 1)) for n, m, t in zip(image, kernel, tile, strict=True)]
+def tile_count(n: int, m: int, tile: int) -> int:
+    """How many tiles of one length cover n, overlapping by m - 1."""
+    return math.ceil((n - m + 1) / (tile - m + 1))
 
 
 def _has_room(image, kernel, dtype, tile):
     """Whether the tiles transformed at a time take little enough memory: five arrays in float64, and padding."""
     outputs = [n - m + 1 for n, m in zip(image, kernel, strict=True)]
-    points = min(math.prod(tile_counts(image, kernel, tile)) * math.prod(tile), max(math.prod(tile), TOGETHER))
+    points = min(math.prod(map(tile_count, image, kernel, tile)) * math.prod(tile), max(math.prod(tile), TOGETHER))
     size = dtype.itemsize * sum(map(math.prod, (image, kernel, outputs)))
     return (68 if dtype.is_complex else 42) * points <= _ROOM * size
 
 
 def _tiled(n: int, m: int, longest: float, tile: int) -> float:
-    """Points that tiles of one length need to cover n, overlapping by m - 1; long ones leave the cache."""
+    """Points that tiles of one length take in all; long ones leave the cache."""
     if not m <= tile <= longest:
         return math.inf
-    return math.ceil((n - m + 1) / (tile - m + 1)) * tile * (1 + tile / 2048)
+    return tile_count(n, m, tile) * tile * (1 + tile / 2048)
