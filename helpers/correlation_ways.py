@@ -154,7 +154,8 @@ def _transform(x, k, sizes, corners, y):
     double = x.dtype in (torch.float64, torch.complex128)
     wide, single = (torch.complex128, torch.complex64) if x.is_complex() else (torch.float64, torch.float32)
     taps, spectrum_size, untrusted, together = k.to(wide), None, [], max(1, TOGETHER // math.prod(tile))
-    spectrum, size = _spectrum(taps, tile), torch.linalg.vector_norm(taps)
+    # A convolution with the kernel turned round is a cross-correlation.
+    spectrum, size = _forth(taps.flip(0, 1), tile), torch.linalg.vector_norm(taps)
     valid = slice(h - 1, h - 1 + height), slice(w - 1, w - 1 + width)
     for group in (corners[i : i + together] for i in range(0, len(corners), together)):
         parts = [x[r : r + height + h - 1, c : c + width + w - 1] for r, c in group]
@@ -166,7 +167,7 @@ def _transform(x, k, sizes, corners, y):
         exact = plain
         if not plain.all():  # then compare with the windows' sums of |X||K|, which single precision resolves
             if spectrum_size is None:
-                spectrum_size = _spectrum(k.abs().float(), tile)
+                spectrum_size = _forth(k.abs().float().flip(0, 1), tile)
             windows = _convolved(tiles.to(single).abs(), spectrum_size, tile, valid).amin((1, 2))
             exact = windows.isfinite() & (windows > noise * (1 / 48 if double else 2**-16)) | plain
             if double:
@@ -196,11 +197,6 @@ def _rounded(sums, noise):
     grid = 6 * 2.0 ** math.ceil(math.log2(noise))  # no sum exceeds `noise`: this has 2^50 steps of the grid
     grid = complex(grid, grid) if sums.is_complex() else grid
     return sums.add_(grid).sub_(grid)
-
-
-def _spectrum(k, tile):
-    """The spectrum of the kernel turned round, with which a convolution is a cross-correlation."""
-    return _forth(k.flip(0, 1), tile)
 
 
 def _forth(a, tile):
