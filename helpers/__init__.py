@@ -7,13 +7,7 @@ from helpers.batch_norm import (
     spatial_batchnorm_forward,
 )
 from helpers.cross_correlation import cross_corr_2d
-from helpers.gradient_check import (
-    GradientReport,
-    check_autograd,
-    check_gradients,
-    numerical_gradient,
-    relative_error,
-)
+from helpers.gradient_check import GradientReport, check_autograd, check_gradients, numerical_gradient, relative_error
 from helpers.warmup.learning_rates import label_learning_rates
 
 __all__ = [
