@@ -48,10 +48,8 @@ def initialize(rng: np.random.Generator) -> dict[str, torch.Tensor]:
         parameters[f"kernels{layer}"] = rng.normal(0, np.sqrt(2 / (9 * before)), (after, before, 3, 3))
         parameters[f"gamma{layer}"], parameters[f"beta{layer}"] = np.ones(after), np.zeros(after)
     features = 4 * 4 * CHANNELS[-1]
-    parameters["weights"], parameters["bias"] = (
-        rng.normal(0, np.sqrt(1 / features), (features, 10)),
-        np.zeros(10),
-    )
+    parameters["weights"] = rng.normal(0, np.sqrt(1 / features), (features, 10))
+    parameters["bias"] = np.zeros(10)
     return {name: torch.from_numpy(array) for name, array in parameters.items()}
 
 
@@ -104,14 +102,8 @@ def draw_losses(axes, plain: Run, normalized: Run) -> None:
     for run, marker, name in ((plain, "s", "without batch norm"), (normalized, "o", "with batch norm")):
         axes.semilogy(run.losses, marker=marker, markersize=3.5, markevery=4, label=name)
     axes.axhline(np.log(10), color="gray", linewidth=1, linestyle=":")
-    axes.annotate(
-        "guessing",
-        (len(plain.losses), np.log(10)),
-        (0, 4),
-        textcoords="offset points",
-        ha="right",
-        fontsize=8,
-    )
+    end = len(plain.losses), np.log(10)
+    axes.annotate("guessing", end, (0, 4), textcoords="offset points", ha="right", fontsize=8)
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set(xlabel="step", ylabel="training loss (nats)")
 
