@@ -114,5 +114,4 @@ def draw_convergence(axes, sizes: list[int], errors: dict[str, list[float]]) -> 
     for marker, place, (name, values) in zip("so", places, errors.items(), strict=True):
         (line,) = axes.loglog(sizes, values, marker=marker, markersize=4)
         axes.text(sizes[4], values[4], f" {name} ", color=line.get_color(), **place)
-    axes.set(title="hard: estimates of its gradient")
-    axes.set(xlabel="samples drawn", ylabel="error relative to the gradient")
+    axes.set(title="hard: estimates of its gradient", xlabel="samples drawn", ylabel="error relative to the gradient")
