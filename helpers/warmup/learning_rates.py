@@ -79,8 +79,8 @@ def _end(history: np.ndarray) -> float:
 
 
 def _shape(height: np.ndarray) -> Shape:
-    lost = len(height) - int(np.isfinite(height).cumprod().sum())
-    kept = height[: len(height) - lost]
+    kept = height[: np.isfinite(height).cumprod().sum()]
+    lost = len(height) - len(kept)
     clipped = np.append(kept.clip(-1, 3), np.full(lost, 3.0))
     slowness, rise = float(clipped.mean()), float((clipped - 1).clip(0).mean())
     if lost:
