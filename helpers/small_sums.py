@@ -13,17 +13,10 @@ _QUIET = Context()  # to be copied and run in, which takes a tenth of entering n
 _QUIET.run(np.seterr, all="ignore")  # an overflow or NaN in the image is the caller's own
 
 
-def _arrays(x, k):
-    try:
-        return x.numpy(), k.numpy()
-    except RuntimeError:  # numbers that are only marked, as zero or negative (the imaginary part of a conjugate)
-        return x.clone().numpy(), k.clone().numpy()
-
-
 def in_numpy(x, k, plan):
-    """The values, by one of the three ways below."""
+    """The values, by one of the three ways below; forced: numbers may be only marked, as zero or negative."""
     way, parameter = plan
-    return torch.from_numpy(_QUIET.copy().run(way, *_arrays(x, k), parameter))
+    return torch.from_numpy(_QUIET.copy().run(way, x.numpy(force=True), k.numpy(force=True), parameter))
 
 
 def gradients_in_numpy(x, k, upstream, plans):
@@ -32,7 +25,7 @@ def gradients_in_numpy(x, k, upstream, plans):
     None where the other is not finite, since the zeros of the padding would make NaN of it.
     """
     (way_to_x, x_parameter), (way_to_k, k_parameter) = plans
-    (image, taps), (grads, _) = _arrays(x, k), _arrays(upstream, k)
+    image, taps, grads = (tensor.numpy(force=True) for tensor in (x, k, upstream))
     large, small = (taps, grads) if taps.size > grads.size else (grads, taps)
     if not np.vdot(small, small) < np.inf:
         return None
