@@ -267,7 +267,7 @@ def test_views_of_torch_are_read_as_they_stand():
         *((row, kernel), (row, K.real), (tensor((6, 9)), K.real)),
         *((flagged[0], kernel), (tensor((6, 9)), flagged[1]), flagged),
         *((flagged[0][:1, :1], kernel[:1, :1]), (Z.imag, flagged[1][:1, :1]), (flagged[0][:1], flagged[1][:1])),
-        *((dense, kernel), (dense, flagged[1]), (dense, K.real[:1])),
+        *((dense, kernel), (dense, flagged[1]), (dense, K.real[:1]), (dense, dense[:2])),
     ]:
         expected = double_loop(image.resolve_conj().resolve_neg().numpy(), taps.resolve_conj().resolve_neg().numpy())
         np.testing.assert_allclose(cross_corr_2d(image, taps), expected, atol=1e-13)
