@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.files import write_atomically
-from tools.matrix import copy_checkout
+from tools.matrix import THREADS, copy_checkout
 
 ENOUGH = 0.95
 MEMORY = 8 * 2**30  # bytes that a mutant may ask for
@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="mutants tried at the same time (2)")
     arguments = parser.parse_args()
     # Before they are imported: a fork does not inherit a pool of threads.
-    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
+    os.environ.update(dict.fromkeys(THREADS, "1"))
     # Python takes bytecode of the same second and size for that of a changed file.
     sys.dont_write_bytecode = True
     os.environ.update(MPLBACKEND="agg", PYTHONDONTWRITEBYTECODE="1", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
