@@ -143,6 +143,7 @@ def test_relative_error_of_nothing_is_zero():
 def test_relative_error_takes_numpy_torch_integers_and_complex_numbers():
     assert relative_error(np.array([1, 3]), torch.tensor([1.0, 1.0], dtype=torch.bfloat16)) == 0.5
     assert relative_error(np.array(1 + 1j), torch.tensor(1 - 1j)) == pytest.approx(1 / np.sqrt(2), rel=1e-12)
+    assert relative_error(np.array(1 - 1j), torch.tensor(1 + 1j, dtype=torch.complex128).conj()) == 0
 
 
 def test_relative_error_refuses_shapes_that_would_broadcast():
