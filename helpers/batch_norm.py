@@ -62,7 +62,17 @@ def spatial_batchnorm_backward(dout: Array, cache: Cache) -> tuple[Array, Array,
     do not, dx = gamma / sqrt(V + eps) dout. dout and the results are of x's kind and dtype.
     Raises ValueError: dout of another shape than x. TypeError: of another kind or dtype.
     """
-    return _backward(dout, cache)
+    tensors, give_back = as_tensors(dout=dout, x=cache.x)
+    grads, x = tensors
+    if grads.shape != x.shape:
+        raise ValueError(f"dout must have the shape of x, {tuple(x.shape)}, got {tuple(grads.shape)}")
+    if grads.dtype is not x.dtype:
+        raise TypeError(f"dout must have the dtype of x, {x.dtype}, got {grads.dtype}")
+    with _BELOW_AUTOGRAD():
+        (grads, maps), give_back = _computable(tensors, give_back)
+        arrays = maps.transpose(1, -1), grads.transpose(1, -1), cache.statistics
+        dx, dgamma, dbeta = arithmetic.by_blocks(arithmetic.gradients, arrays, cache.mode)
+        return give_back(dx), give_back(dgamma), give_back(dbeta)
 
 
 def batchnorm_forward(x: Array, gamma: Array, beta: Array, bn_param: dict) -> tuple[Array, Cache]:
@@ -72,7 +82,7 @@ def batchnorm_forward(x: Array, gamma: Array, beta: Array, bn_param: dict) -> tu
 
 def batchnorm_backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
     """Gradients (dx, dgamma, dbeta) of batchnorm_forward: spatial_batchnorm_backward for dout (N, D)."""
-    return _backward(dout, cache)
+    return spatial_batchnorm_backward(dout, cache)
 
 
 def _forward(x, gamma, beta, bn_param, axes):
@@ -92,20 +102,6 @@ def _forward(x, gamma, beta, bn_param, axes):
             mean, var = map(arithmetic.average, old, (mean, var), (momentum, momentum))
             bn_param.update(running_mean=give_back(mean), running_var=give_back(var))
         return out, Cache(x, mode, statistics)
-
-
-def _backward(dout, cache):
-    tensors, give_back = as_tensors(dout=dout, x=cache.x)
-    grads, x = tensors
-    if grads.shape != x.shape:
-        raise ValueError(f"dout must have the shape of x, {tuple(x.shape)}, got {tuple(grads.shape)}")
-    if grads.dtype is not x.dtype:
-        raise TypeError(f"dout must have the dtype of x, {x.dtype}, got {grads.dtype}")
-    with _BELOW_AUTOGRAD():
-        (grads, maps), give_back = _computable(tensors, give_back)
-        arrays = maps.transpose(1, -1), grads.transpose(1, -1), cache.statistics
-        dx, dgamma, dbeta = arithmetic.by_blocks(arithmetic.gradients, arrays, cache.mode)
-        return give_back(dx), give_back(dgamma), give_back(dbeta)
 
 
 def _computable(tensors, give_back):
