@@ -17,14 +17,7 @@ from torch.nn.functional import batch_norm
 from benchmarks.common import side_by_side
 from helpers.batch_norm import spatial_batchnorm_backward, spatial_batchnorm_forward
 
-SHAPES = [
-    (8, 16, 8, 8),
-    (32, 512, 7, 7),
-    (16, 64, 32, 32),
-    (32, 256, 14, 14),
-    (16, 3, 224, 224),
-    (32, 64, 56, 56),
-]
+SHAPES = [(8, 16, 8, 8), (32, 512, 7, 7), (16, 64, 32, 32), (32, 256, 14, 14), (16, 3, 224, 224), (32, 64, 56, 56)]
 STATUS = Path("/proc/self/status")
 
 
