@@ -52,18 +52,18 @@ def _row_bands(x, k, block, rows):
     columns = k.t() if block == 1 else _two_rows(k)
     y = empty((R, C), x)
     if rows >= R and R % block == 0:
-        _row_band(x, columns, 0, (R // block, block, C), (None, y.view(-1, block, C)))
+        _row_band(x, columns, 0, None, y.view(-1, block, C))
         return y
     products = x.new_empty(rows // block, block * w, W)
     bands = [(r, min(rows, R - r) // block) for r in range(0, R - block + 1, rows)]
     bands += [(R - block, 1)] if R % block else []
     for r, m in bands:
-        _row_band(x, columns, r, (m, block, C), (products[:m], y[r : r + m * block].view(m, block, C)))
+        _row_band(x, columns, r, products[:m], y[r : r + m * block].view(m, block, C))
     return y
 
 
-def _row_band(x, columns, r, shape, buffers):
-    W, (m, block, C), (products, out) = x.shape[1], shape, buffers
+def _row_band(x, columns, r, products, out):
+    W, (m, block, C) = x.shape[1], out.shape
     images = x.as_strided((m, columns.shape[1], W), (block * W, W, 1), x.storage_offset() + r * W)
     products = torch.bmm(columns.expand(m, *columns.shape), images, out=products)
     w = len(columns) // block
