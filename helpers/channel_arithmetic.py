@@ -104,9 +104,7 @@ def average(old, new, momentum):
     """momentum old + (1 - momentum) new; at 0 and 1 exactly, even where the other one is not finite."""
     if momentum in {0, 1}:
         return (old if momentum else new).clone()
-    if momentum > 0.5:
-        return torch.lerp(old, new, number(1 - momentum, new.dtype))
-    return torch.add(momentum * old, new, alpha=1 - momentum)  # lerp would subtract one infinity from another
+    return old.mul(number(momentum, old.dtype)).add_(new, alpha=1 - momentum)  # lerp makes NaN of two infinities
 
 
 def number(value, dtype):
