@@ -14,7 +14,7 @@ _QUIET.run(np.seterr, all="ignore")  # an overflow or NaN in the image is the ca
 
 
 def in_numpy(x, k, plan):
-    """The values, by one of the three ways below; forced: numbers may be only marked, as zero or negative."""
+    """The values, by one of the three ways below. Numbers may be only marked, as zero or negative: hence the force."""
     way, parameter = plan
     return torch.from_numpy(_QUIET.copy().run(way, x.numpy(force=True), k.numpy(force=True), parameter))
 

@@ -196,6 +196,7 @@ def test_the_order_of_the_curves_does_not_matter(order):
         tuple,
         lambda run: torch.tensor(run, requires_grad=True),
         lambda run: torch.tensor(run, dtype=torch.bfloat16),
+        lambda run: torch._neg_view(-torch.tensor(run)),  # only marked as negative
         lambda run: run.astype(np.float16),
         lambda run: (1000 * run).astype(np.int64),
         lambda run: run[::-1][::-1],
@@ -267,6 +268,7 @@ def test_other_than_four_curves_is_a_value_error(names):
     [
         *([], np.empty(0), torch.empty(0), np.ones((3, 2)), torch.ones(2, 3), 1.0, None, "loss", ["a", "b"]),
         *([[1.0], [1.0, 2.0]], np.ones(3, complex), torch.ones(3, dtype=torch.complex64), [1.0, None], {1.0}),
+        *(torch.ones(3, dtype=torch.complex64).conj(), torch.ones(3, device="meta"), torch.ones(3).to_sparse()),
     ],
 )
 def test_an_unreadable_history_is_a_value_error_that_names_it(history):

@@ -62,12 +62,11 @@ def curve_shapes(curves: Mapping) -> dict:
 
 
 def _read(name: object, history) -> np.ndarray:
-    if isinstance(history, torch.Tensor):
-        history = history.detach().cpu()
-        history = history.double() if history.is_floating_point() else history
     try:
+        if isinstance(history, torch.Tensor):
+            history = (history.double() if history.is_floating_point() else history).numpy(force=True)
         values = np.asarray(history).astype(np.float64, casting="same_kind")
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"curve {name!r} is not a series of real numbers: {error}") from None
     if values.ndim != 1 or values.size == 0:
         raise ValueError(f"curve {name!r} must be one-dimensional and not empty, got shape {values.shape}")
