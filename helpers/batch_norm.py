@@ -127,7 +127,10 @@ def _read(bn_param):
     if not 0 <= momentum <= 1:
         raise ValueError(f"bn_param['momentum'] must be from 0 to 1, got {momentum}")
     running = {name: bn_param[name] for name in _AVERAGES if name in bn_param}
-    return mode, float(min(eps, sys.float_info.max)), float(momentum), running
+    try:
+        return mode, float(eps), float(momentum), running
+    except OverflowError:  # an integer beyond any float
+        return mode, sys.float_info.max, float(momentum), running
 
 
 def _check(tensors, names, axes):

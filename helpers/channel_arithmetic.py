@@ -96,8 +96,9 @@ def _sum_of_squares(maps, scratch):
 
 
 def _by_image(maps):
-    """Whether to sum every image by itself first, which keeps each thread to what it has in its cache."""
-    return maps.numel() > _SMALL and maps.dim() == 4 and maps.shape[1] * maps.shape[2] >= 16 and maps.stride(-1) > 1
+    """Whether to sum every image by itself first: large ones stay in a thread's cache, tiny ones are many in a row."""
+    channel = maps.stride(-1)  # the size of an image where x is contiguous
+    return channel != 1 and maps.dim() == 4 and (channel < 16 or maps.numel() > _SMALL)
 
 
 def average(old, new, momentum):
@@ -132,15 +133,22 @@ def by_blocks(function, arrays, *settings):
         results = function((None, *arrays), *settings)
         results[0].transpose_(1, -1)
         return results
-    result = like(maps.transpose(1, -1))
+    result, count = like(maps.transpose(1, -1)), _count(maps, arrays[-1])
     arrays = result.transpose(1, -1), *arrays
-    if maps.nbytes <= _BLOCK or maps.stride(-1) == 1:
+    if count == 1:
         return result, *function(arrays, *settings)[1:]
-    at_most = max(1, _BLOCK * maps.shape[-1] // maps.nbytes)
-    count = math.ceil(maps.shape[-1] / at_most)
     parts = (array if isinstance(array, list) else array.tensor_split(count, -1) for array in arrays)
     _, first, second, *last = zip(*(function(block, *settings) for block in zip(*parts, strict=True)), strict=True)
     return result, torch.cat(first), torch.cat(second), *map(list, last)
+
+
+def _count(maps, last):
+    """How many blocks: as many as there were before, if that is how the last array came about."""
+    if isinstance(last, list):
+        return len(last)
+    if isinstance(last, tuple) or maps.nbytes <= _BLOCK or maps.stride(-1) == 1:
+        return 1
+    return math.ceil(maps.shape[-1] / max(1, _BLOCK * maps.shape[-1] // maps.nbytes))
 
 
 def like(x):

@@ -198,6 +198,15 @@ def test_an_upstream_gradient_with_a_mean_costs_no_accuracy(shape, mean, dtype, 
         assert error(actual, expected) <= TOLERANCE[dtype]
 
 
+@pytest.mark.parametrize("shape", [(4096, 2, 3, 5), (60_000, 2, 1, 2), (2048, 2, 4, 4)])
+def test_many_tiny_images_that_are_alike_cost_no_accuracy(shape):
+    x, gamma, beta, dout = problem(shape, np.float32)
+    alike = np.broadcast_to(problem((1, *shape[1:]), np.float32, mean=3)[0], shape)  # roundings of one direction add up
+    for arrays in ((x, gamma, beta, alike), (x, gamma, beta, alike.copy()), (alike.copy(), gamma, beta, dout)):
+        for actual, expected in zip(run(*arrays), exact(*arrays), strict=True):
+            assert error(actual, expected) <= TOLERANCE[np.float32]
+
+
 @pytest.mark.parametrize(("values", "taken_out"), [(512, False), (513, True)])
 def test_the_mean_of_an_upstream_gradient_is_taken_out_where_float32_sums_are_long(values, taken_out):
     x, gamma, beta, _ = problem((values, 40), np.float32)
@@ -567,6 +576,19 @@ def test_a_small_result_gets_no_memory_beforehand(interleaved):
         assert (place is not None) == prepared
 
 
+@pytest.mark.parametrize("interleaved_first", [False, True])
+def test_x_may_change_its_memory_order_before_the_backward_pass(monkeypatch, interleaved_first):
+    monkeypatch.setattr(arithmetic, "_SMALL", 0)
+    monkeypatch.setattr(arithmetic, "_BLOCK", 1000)
+    x, gamma, beta, dout = problem((3, 7, 5, 4))
+    orders = [x, LAYOUTS["channels last"](x)][:: -1 if interleaved_first else 1]
+    _, cache = spatial_batchnorm_forward(orders[0], gamma, beta, {"mode": "train"})
+    assert isinstance(cache.statistics, list) != interleaved_first
+    gradients = spatial_batchnorm_backward(dout, cache._replace(x=orders[1]))
+    for actual, expected in zip(gradients, exact(x, gamma, beta, dout)[1:], strict=True):
+        assert error(actual, expected) <= TOLERANCE[np.float64]
+
+
 @pytest.mark.parametrize(("size", "blocks"), [(2**23, 1), (2**23 + 1, 2)])
 def test_a_block_has_8_mebibytes(size, blocks):
     channels = blocks + 1  # into so many each of the two sizes can be divided
@@ -580,14 +602,15 @@ def test_a_block_has_8_mebibytes(size, blocks):
     [
         ((8, 4, 32, 32), False),  # 32,768 numbers
         ((1, 3, 33, 331), True),  # one more
-        ((999, 7, 4, 4), True),
-        ((999, 7, 3, 5), False),
-        ((999, 7, 1, 15), False),
-        ((999, 7, 15, 1), False),
+        ((9, 7, 4, 4), False),
+        ((9, 7, 3, 5), True),  # tiny
+        ((9, 7, 1, 2), True),
+        ((9, 7, 1, 1), False),
+        ((999, 99, 1, 1), False),
         ((999, 99), False),
     ],
 )
-def test_each_image_is_summed_by_itself_where_it_is_not_tiny_and_x_is_large(shape, chosen):
+def test_each_image_is_summed_by_itself_where_it_is_tiny_or_x_is_large(shape, chosen):
     assert arithmetic._by_image(torch.empty(shape).transpose(1, -1)) == chosen
 
 
@@ -667,6 +690,14 @@ def test_a_variance_beyond_the_dtype_is_infinite_whatever_the_momentum():
         for batch in (x, x, x / 1e30):  # no later one brings it back
             batchnorm_forward(batch, np.ones(3, "f4"), np.zeros(3, "f4"), param)
             assert param["running_var"].tolist() == [math.inf] * 3
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_an_eps_of_numpys_is_a_number_like_any_other(kind):
+    x, gamma, beta, _ = problem((8, 3))
+    one, other = (batchnorm_forward(x, gamma, beta, {"mode": "train", "eps": eps})[0] for eps in (kind(0.25), 0.25))
+    np.testing.assert_array_equal(one, other)
 
 
 def test_an_eps_beyond_any_float_is_held_within_the_range():
