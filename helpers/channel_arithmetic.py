@@ -146,7 +146,7 @@ def _count(maps, last):
     """How many blocks: as many as there were before, if that is how the last array came about."""
     if isinstance(last, list):
         return len(last)
-    if isinstance(last, tuple) or maps.nbytes <= _BLOCK or maps.stride(-1) == 1:
+    if isinstance(last, tuple) or maps.stride(-1) == 1:
         return 1
     return math.ceil(maps.shape[-1] / max(1, _BLOCK * maps.shape[-1] // maps.nbytes))
 

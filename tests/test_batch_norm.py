@@ -558,14 +558,14 @@ def test_blocks_are_whole_channels_of_at_most_so_many_bytes(monkeypatch, size, b
     for order in ((0, 3, 1, 2), (0, 3, 2, 1), (3, 1, 2, 0)):  # of memory, the last axis in steps of one number
         inverse = [order.index(axis) for axis in range(4)]
         x = maps.permute(order).contiguous().permute(inverse)
-        given, (result, first, second, rest) = by_blocks(x, scale, own)
-        assert [block.shape[-1] for _, block, _, _ in given] == [size for *_, size in given] == blocks
-        assert torch.equal(torch.cat([part for _, _, part, _ in given]), scale)
+        given, (result, first, second, rest) = by_blocks(x, own, scale)
+        assert [block.shape[-1] for _, block, _, _ in given] == [size for _, _, size, _ in given] == blocks
+        assert torch.equal(torch.cat([part for *_, part in given]), scale)
         assert torch.equal(result, x.transpose(1, -1))
         assert first.tolist() == [channel for size in blocks for channel in range(size)]
         assert torch.equal(second, first + 7)
         assert rest == ([f"block {i + 1}" for i in range(len(blocks))] if len(blocks) > 1 else "block 1")
-    assert len(by_blocks(maps.contiguous(), scale, 5)[0]) == 1  # the channels interleave
+    assert len(by_blocks(maps.contiguous(), 5, scale)[0]) == 1  # the channels interleave
 
 
 @pytest.mark.parametrize("interleaved", [False, True])
