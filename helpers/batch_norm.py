@@ -1,7 +1,6 @@
 """Batch normalization of feature vectors and feature maps: forward and backward, training and test mode."""
 
 import math
-import sys
 from numbers import Real
 from typing import NamedTuple
 
@@ -130,7 +129,7 @@ def _read(bn_param):
     try:
         return mode, float(eps), float(momentum), running
     except OverflowError:  # an integer beyond any float
-        return mode, sys.float_info.max, float(momentum), running
+        return mode, math.inf, float(momentum), running
 
 
 def _check(tensors, names, axes):
