@@ -20,7 +20,9 @@ from helpers import direct_sums, small_sums
 from helpers.cross_correlation import METHODS, cross_corr_2d
 
 # torch's own forward mode compiles its decompositions with what torch itself has deprecated
-torch_deprecates_itself = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+torch_deprecates_itself = pytest.mark.filterwarnings(  # in other words from Python 3.14 on
+    "ignore:`torch.jit.script` is (deprecated|not supported in Python 3.14):DeprecationWarning"
+)
 INTEGERS = ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", ">i4", ">u2"]
 FLOATS = ["f2", "f4", "f8", "c8", "c16", ">f8"]
 # float, half and double sums of up to 60 products of numbers below 4, in units of the largest such sum
