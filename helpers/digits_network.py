@@ -10,11 +10,11 @@ from torch.nn.functional import cross_entropy, pad
 
 from helpers.autograd import batch_norm
 from helpers.cross_correlation import cross_corr_2d
-from helpers.data import load_digits
+from helpers.data import WRITERS, load_digits
 from helpers.threads import one_thread
 
 CHANNELS = (1, 4, 4)  # of the image and of the two layers' feature maps
-TEST = 500  # the last digits are the test set
+TEST = WRITERS[2]  # digits from here on, of other writers, are the test set
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Run:
     """One training run, and the network that came out of it."""
 
     losses: np.ndarray  # (steps,) training loss, nats
-    accuracy: float  # on the 500 test digits, running statistics in use
+    accuracy: float  # on the 510 test digits, running statistics in use
     parameters: dict[str, torch.Tensor]
     statistics: list[dict] | None  # a bn_param for each layer; None: without batch norm
 
@@ -72,9 +72,9 @@ def scores(images: torch.Tensor, parameters: dict, statistics: list[dict] | None
 
 
 def load() -> tuple[torch.Tensor, ...]:
-    """Training images (1297, 1, 8, 8) and labels, test images (500, 1, 8, 8) and labels."""
+    """Training images (1287, 1, 8, 8) and labels, test images (510, 1, 8, 8) and labels."""
     images, labels = map(torch.from_numpy, load_digits())
-    return images[:-TEST, None], labels[:-TEST], images[-TEST:, None], labels[-TEST:]
+    return images[:TEST, None], labels[:TEST], images[TEST:, None], labels[TEST:]
 
 
 @one_thread()
@@ -108,10 +108,14 @@ def draw_losses(axes, plain: Run, normalized: Run) -> None:
     axes.set(xlabel="step", ylabel="training loss (nats)")
 
 
-def draw_accuracies(axes, plain: dict[float, Run], normalized: dict[float, Run]) -> None:
-    """Test accuracy against the learning rate, without and with batch norm."""
+def draw_accuracies(axes, plain: dict[float, list[Run]], normalized: dict[float, list[Run]]) -> None:
+    """Median and range of the test accuracy of several runs against the learning rate, without and with batch norm."""
     for runs, marker, name in ((plain, "s", "without batch norm"), (normalized, "o", "with batch norm")):
-        axes.semilogx(list(runs), [100 * run.accuracy for run in runs.values()], marker=marker, label=name)
+        shares = np.array([[100 * run.accuracy for run in some] for some in runs.values()])
+        middle = np.median(shares, axis=1)
+        reach = middle - shares.min(1), shares.max(1) - middle
+        axes.errorbar(list(runs), middle, reach, marker=marker, markersize=5, capsize=3, label=name)
+    axes.set_xscale("log")
     axes.axhline(10, color="gray", linewidth=1, linestyle=":")
     axes.minorticks_off()
     axes.set_xticks(list(plain), [f"{rate:g}" for rate in plain])

@@ -1,5 +1,6 @@
 """The layer tables against the same networks built from torch modules, the drawings against the tables."""
 
+import re
 from collections import Counter
 from math import prod
 
@@ -21,6 +22,7 @@ COUNTS = {
     "GoogLeNet": (6_624_904, 1_498_376_192, 22),
     "GoogLeNet (paper)": (6_998_552, 1_582_671_872, 22),
     "ResNet-50": (25_557_032, 4_089_184_256, 50),
+    "ResNet-50 (paper)": (25_557_032, 3_857_973_248, 50),  # 3.8 billion, He et al. 2016, table 1
 }
 
 
@@ -82,10 +84,11 @@ def googlenet(kernel, norm):
 
 
 class Bottleneck(nn.Module):
-    def __init__(self, channels, width, stride):
+    def __init__(self, channels, width, stride, early):
         super().__init__()
+        first, second = (stride, 1) if early else (1, stride)
         self.residual = nn.Sequential(
-            unit(channels, width, 1), unit(width, width, 3, stride), unit(width, 4 * width, 1)
+            unit(channels, width, 1, first), unit(width, width, 3, second), unit(width, 4 * width, 1)
         )
         self.skip = unit(channels, 4 * width, 1, stride) if channels != 4 * width else nn.Identity()
 
@@ -93,11 +96,11 @@ class Bottleneck(nn.Module):
         return self.residual(x) + self.skip(x)
 
 
-def resnet():
+def resnet(early):
     channels, parts = 64, [unit(3, 64, 7, 2), nn.MaxPool2d(3, 2, 1)]
     for width, count in ((64, 3), (128, 4), (256, 6), (512, 3)):
         for i in range(count):
-            parts.append(Bottleneck(channels, width, 2 if i == 0 and width > 64 else 1))
+            parts.append(Bottleneck(channels, width, 2 if i == 0 and width > 64 else 1, early))
             channels = 4 * width
     return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 1000))
 
@@ -108,7 +111,8 @@ BUILDERS = {
     "VGG-16": vgg,
     "GoogLeNet": lambda: googlenet(3, True),
     "GoogLeNet (paper)": lambda: googlenet(5, False),
-    "ResNet-50": resnet,
+    "ResNet-50": lambda: resnet(False),
+    "ResNet-50 (paper)": lambda: resnet(True),
 }
 
 
@@ -169,7 +173,7 @@ def test_the_table_has_the_counts_of_every_network_and_the_conditions_of_every_e
         assert f"| {depth} | {weights:,} | {cost:,} |" in rows[name]
     for name, value in {"AlexNet 2012": "15.3", "VGG-16": "7.3", "GoogLeNet (paper)": "6.67"}.items():
         assert f"{value} % test, 7 networks" in rows[name]
-    assert "3.57 % test, 6 networks" in rows["ResNet-50"]
+    assert "3.57 % test, 6 networks" in rows["ResNet-50 (paper)"]
     assert "second (first in localization)" in rows["VGG-16"]
     assert {row.count("|") for row in table().splitlines()} == {7}
 
@@ -202,6 +206,12 @@ def test_each_layer_on_the_main_path_is_a_labelled_bar_at_its_depth(axes, name, 
     assert sum(text.startswith("fc, ") for text in labels(axes)) == expected
     assert len(labels(axes)) == depth + 2
     assert any(f"{COUNTS[name][0] / 1e6:.1f} M parameters" in text for text in labels(axes))
+
+
+def test_a_stride_stands_behind_its_kernel(axes):
+    drawings.draw_network(axes, "ResNet-50 (paper)", "")
+    strided = [text for text in labels(axes) if "/" in text]
+    assert strided == ["7×7/2, 64", "1×1/2, 128", "1×1/2, 256", "1×1/2, 512"]
 
 
 def test_bars_are_as_high_as_the_maps_are_wide(axes):
@@ -246,7 +256,7 @@ def test_the_key_names_every_fill_with_its_color(axes):
 
 BLOCKS = {
     drawings.draw_alexnet_block: [
-        "11×11, 48",
+        "11×11/4, 48",
         "5×5, 128",
         "3×3, 192",
         "GPU 1",
@@ -285,7 +295,7 @@ def test_a_block_shows_its_parts_each_in_the_color_of_its_kernel(axes, draw):
     for bar in (bar for bar in axes.patches if bar.get_edgecolor() == (0, 0, 0, 1)):
         x, y = bar.get_x() + bar.get_width() / 2, bar.get_y() + bar.get_height() / 2
         (text,) = [t.get_text() for t in axes.texts if t.get_position() == pytest.approx((x, y))]
-        fill = drawings.FILLS.get(text.replace(",", " ").split()[0], "white")
+        fill = drawings.FILLS.get(re.split("[/, \n]", text)[0], "white")
         assert to_hex(bar.get_facecolor()) == to_hex(fill)
 
 

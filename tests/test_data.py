@@ -32,6 +32,13 @@ def test_the_digits_are_1797_images_of_8_by_8_pixels_with_their_labels():
     assert (images.shape, images.dtype, labels.shape, labels.dtype) == ((1797, 8, 8), "f8", (1797,), "i8")
 
 
+def test_each_writer_begins_with_the_digits_in_their_order():
+    labels = data.load_digits()[1]
+    for row in data.WRITERS:
+        np.testing.assert_array_equal(labels[row : row + 30], np.arange(30) % 10)
+        assert (labels[row - 30 : row] != np.arange(30) % 10).any()
+
+
 def test_digit_pixels_run_from_0_to_1():
     images, _ = data.load_digits()
     assert (images.min(), images.max()) == (0.0, 1.0)

@@ -88,7 +88,14 @@ def test_the_wide_network_is_never_wrong_by_more_than_a_half(folds):
 
 @pytest.mark.parametrize(("widths", "expected"), [((16,), 137), ((8, 8), 592), ((4, 4, 4, 4), 704)])
 def test_regions_of_sixteen_units_on_the_plane(widths, expected):
-    assert depth.regions(widths, 2) == expected
+    assert depth.count_regions(widths) == expected
+    folds = np.prod([(width // 2) ** 2 for width in widths[:-1]])  # Montufar et al. 2014, theorem 5
+    assert folds * (1 + widths[-1] + widths[-1] * (widths[-1] - 1) // 2) == expected
+
+
+@pytest.mark.parametrize(("widths", "expected"), [((1,), 2), ((3,), 7), ((4, 3), 4 * 7), ((6, 2), 9 * 4), ((2, 2), 4)])
+def test_regions_of_small_networks(widths, expected):
+    assert depth.count_regions(widths) == expected
 
 
 def test_the_drawn_functions_are_the_two_networks(axes):

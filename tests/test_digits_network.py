@@ -60,7 +60,7 @@ def test_both_networks_start_alike_and_see_the_same_batches():
     rng = np.random.default_rng(0)
     parameters, (images, labels, *_) = network.initialize(rng), network.load()
     for normalized_loss, plain_loss in zip(runs[1].losses, plain.losses, strict=True):
-        batch = torch.from_numpy(rng.choice(1297, 128, replace=False))
+        batch = torch.from_numpy(rng.choice(1287, 128, replace=False))
         for loss, statistics in ((plain_loss, None), (normalized_loss, [{}, {}])):
             scores = network.scores(images[batch], parameters, statistics, "train")
             assert loss == pytest.approx(functional.cross_entropy(scores, labels[batch]).item(), rel=1e-12)
@@ -72,9 +72,9 @@ def test_training_lowers_the_loss(short_runs):
 
 def test_training_and_test_digits_do_not_overlap():
     images, labels, test_images, test_labels = network.load()
-    assert images.shape == (1297, 1, 8, 8)
-    assert test_images.shape == (500, 1, 8, 8)
-    assert (len(labels), len(test_labels)) == (1297, 500)
+    assert images.shape == (1287, 1, 8, 8)
+    assert test_images.shape == (510, 1, 8, 8)
+    assert (len(labels), len(test_labels)) == (1287, 510)
     assert not (test_images[:, None] == images[None, :50]).flatten(2).all(2).any()
 
 
@@ -94,13 +94,17 @@ def test_the_loss_curves_carry_their_names():
 def test_the_accuracies_stand_at_their_rates():
     axes = Figure().subplots()
     plain, normalized = (
-        {0.1: make_run([], 0.5), 1.0: make_run([], 0.1)},
-        {0.1: make_run([], 0.6), 1.0: make_run([], 0.9)},
+        {rate: [make_run([], share) for share in shares] for rate, shares in runs.items()}
+        for runs in ({0.1: (0.7, 0.5, 0.4), 1.0: (0.1,) * 3}, {0.1: (0.6,) * 3, 1.0: (0.8, 0.9, 0.95)})
     )
     network.draw_accuracies(axes, plain, normalized)
-    curves = {line.get_label(): line.get_xydata().tolist() for line in axes.lines[:2]}
+    bars = {bars.get_label(): bars.lines for bars in axes.containers}
+    curves = {name: line.get_xydata().tolist() for name, (line, _, _) in bars.items()}
     assert curves == {"without batch norm": [[0.1, 50], [1, 10]], "with batch norm": [[0.1, 60], [1, 90]]}
+    ranges = {name: [[y for _, y in ends] for ends in stems[0].get_segments()] for name, (*_, stems) in bars.items()}
+    assert ranges["without batch norm"] == [pytest.approx([40, 70]), pytest.approx([10, 10])]
+    assert ranges["with batch norm"] == [pytest.approx([60, 60]), pytest.approx([80, 95])]
     assert axes.get_xscale() == "log"
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0.1", "1"]
-    assert set(axes.lines[2].get_ydata()) == {10}  # guessing one of ten digits
+    assert set(axes.lines[-1].get_ydata()) == {10}  # guessing one of ten digits
     assert axes.get_ylabel() == "test accuracy (%)"

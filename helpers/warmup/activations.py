@@ -19,17 +19,19 @@ LOOK_ALIKES = {
     "softplus": F.softplus,
 }
 STEPS, RATES = (20, 100), (1.0, 0.3)  # first a rate that throws units out of the data, then a sound one
-
-EVERY = 4  # steps between two counts
+STARTS = 20
 
 
 @dataclass(frozen=True)
 class SilentUnits:
-    """Of 32 hidden units, those that are negative on every digit, and whether they still learn."""
+    """Of 32 hidden units in each of 20 networks, those that are negative on every digit, and whether they still learn.
 
-    counts: np.ndarray  # (sum(STEPS) / EVERY,) units silent, counted after every fourth step
+    Lengths of a unit's change are relative to its weights' length when the large rate ends.
+    """
+
     silenced: int  # units silent when the large rate ends
     moved: int  # of those, units whose weights have changed by the end
+    change: np.ndarray  # (1 + STEPS[1],) how far their weights have moved since, mean over those units
 
 
 def value_and_slope(activation, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -40,19 +42,25 @@ def value_and_slope(activation, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return values.detach().numpy(), slopes.numpy()
 
 
-def count_silent_units(leak: float) -> SilentUnits:
+def follow_silent_units(leak: float) -> SilentUnits:
     """Train 64-32-10 on the digits with negative slope `leak`, and follow the units that fall silent.
 
-    SGD on cross-entropy, the same start and batches of 32 for every leak; leak 0 is ReLU.
+    SGD on cross-entropy from 20 starts, the same ones and the same batches of 32 for every leak; leak 0 is ReLU.
     """
-    rng = np.random.default_rng(0)
+    changes = np.concatenate([_changes(leak, np.random.default_rng(start)) for start in range(STARTS)], axis=1)
+    return SilentUnits(changes.shape[1], int((changes[-1] > 0).sum()), changes.mean(1))
+
+
+def _changes(leak, rng):
+    """How far the weights of the silent units of one network have moved after each sound step: (steps, units)."""
     images, labels = load_digits()
     x, target = images.reshape(-1, 64), np.eye(10)[labels]
     w, v = rng.normal(0, np.sqrt(2 / 64), (64, 32)), rng.normal(0, np.sqrt(2 / 32), (32, 10))
-    b, c, counts, silent = np.zeros(32), np.zeros(10), [], None
+    b, c, visited = np.zeros(32), np.zeros(10), []
     for step in range(sum(STEPS)):
         if step == STEPS[0]:
-            silenced, w_then = silent, w
+            silent = (x @ w + b < 0).all(0)
+            visited.append(w[:, silent])
         rate, rows = RATES[step >= STEPS[0]], rng.integers(0, len(x), 32)
         z = x[rows] @ w + b
         h = np.where(z > 0, z, leak * z)
@@ -62,11 +70,10 @@ def count_silent_units(leak: float) -> SilentUnits:
         back = error @ v.T * np.where(z > 0, 1, leak)
         v, c = v - rate * h.T @ error, c - rate * error.sum(0)
         w, b = w - rate * x[rows].T @ back, b - rate * back.sum(0)
-        if step % EVERY == EVERY - 1:
-            silent = (x @ w + b < 0).all(0)
-            counts.append(silent.sum())
-    moved = silenced & (w != w_then).any(0)
-    return SilentUnits(np.array(counts), int(silenced.sum()), int(moved.sum()))
+        if step >= STEPS[0]:
+            visited.append(w[:, silent])
+    moves = np.stack(visited) - visited[0]
+    return np.linalg.norm(moves, axis=1) / np.linalg.norm(visited[0], axis=0)
 
 
 def draw_value_and_slope(left: Axes, right: Axes, leak: float) -> None:
@@ -95,10 +102,8 @@ def draw_look_alikes(grid: np.ndarray) -> None:
 
 
 def draw_silent_units(axes: Axes, **networks: SilentUnits) -> None:
-    """Draw the number of silent units against the step for the networks, and where the rate drops."""
-    for name, network in networks.items():
-        axes.step(EVERY * np.arange(1, 1 + len(network.counts)), network.counts, label=name.replace("_", " "))
-    axes.axvline(STEPS[0], color="C6", linewidth=1)
-    axes.text(STEPS[0] + 3, 0.3, f"rate {RATES[0]:g} before, {RATES[1]:g} after")
-    axes.set(xlabel="SGD step", ylabel="silent units of 32", title="Units negative on every digit", ylim=(0, None))
-    axes.legend(loc="upper right", bbox_to_anchor=(1, 0.88))
+    """Draw how far the silent units' weights have moved against the steps at the sound rate."""
+    for name, units in networks.items():
+        axes.plot(100 * units.change, label=f"{name.replace('_', ' ')}, {units.silenced} units")
+    axes.set(xlabel="SGD step after the rate fell", ylabel="change of their weights (%)", title="Silent units")
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 0.06))

@@ -1,5 +1,6 @@
 """Question (h): the four networks drawn to one scale from their layer tables, and their defining blocks."""
 
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -8,7 +9,7 @@ from matplotlib.patches import Patch
 
 from helpers.warmup.architectures import INCEPTIONS, layers, multiply_adds, parameters
 
-# Fill by the first word of a label, white for what is not listed.
+# Fill by the kernel that a label begins with, white for what is not listed.
 FILLS = {"1×1": "C5", "3×3": "C0", "5×5": "C2", "7×7": "C4", "11×11": "C1", "fc": "C6", "pool": "0.65"}
 DARK = {"C0", "C1", "C2", "C6"}
 
@@ -107,12 +108,17 @@ def draw_residual_block(axes) -> None:
 
 
 def _label(layer, channels) -> str:
-    return f"{layer.kernel}×{layer.kernel}, {channels}" if layer.kernel else f"fc, {channels}"
+    stride = f"/{layer.stride}" if layer.stride > 1 else ""
+    return f"{layer.kernel}×{layer.kernel}{stride}, {channels}" if layer.kernel else f"fc, {channels}"
+
+
+def _fill(label) -> str:
+    return FILLS.get(re.split("[/, \n]", label)[0], "white")
 
 
 def _draw_layer(axes, layer, height) -> None:
     text = _label(layer, layer.output[0])
-    fill = FILLS[text.split(",")[0]]
+    fill = _fill(text)
     axes.bar(layer.depth, height, 0.9, color=fill)
     y, ink = (0.3, "white" if fill in DARK else "black") if layer.kernel else (height + 0.3, "black")
     axes.text(layer.depth, y, text, rotation=90, ha="center", va="bottom", fontsize=7, color=ink)
@@ -148,7 +154,7 @@ def _draw_column(axes, x, boxes, width, height=0.6) -> None:
 
 def _draw_box(axes, center, text, size) -> None:
     (x, y), (width, height) = center, size
-    fill = FILLS.get(text.replace(",", " ").split()[0], "white")
+    fill = _fill(text)
     axes.bar(x, height, width, y - height / 2, color=fill, edgecolor="black", linewidth=0.8, zorder=3)
     ink = "white" if fill in DARK else "black"
     axes.text(x, y, text, ha="center", va="center", fontsize=8, color=ink, zorder=4)

@@ -28,7 +28,7 @@ RESULTS = {
     "AlexNet 2012": (2012, "15.3 % test, 7 networks, first (second: 26.2 %); one network 18.2 % validation"),
     "VGG-16": (2014, "7.3 % test, 7 networks, second (first in localization); 6.8 % after the deadline"),
     "GoogLeNet (paper)": (2014, "6.67 % test, 7 networks, 144 crops an image, first"),
-    "ResNet-50": (2015, "3.57 % test, 6 networks to 152 layers, first; ResNet-152 alone 4.49 % validation"),
+    "ResNet-50 (paper)": (2015, "3.57 % test, 6 networks to 152 layers, first; ResNet-152 alone 4.49 % validation"),
 }
 
 
@@ -52,10 +52,11 @@ class Layer:
 
 @cache
 def layers(name: str) -> tuple[Layer, ...]:
-    """The layers of "AlexNet", "AlexNet 2012", "VGG-16", "GoogLeNet", "GoogLeNet (paper)" or "ResNet-50".
+    """The layers of "AlexNet", "VGG-16", "GoogLeNet" or "ResNet-50", or what a paper had, as in `builders` below.
 
     "AlexNet", "GoogLeNet" (batch norm, no auxiliary heads, 3x3 in the branch that the paper calls 5x5) and
-    "ResNet-50" are torchvision's; "AlexNet 2012" has the paper's groups. Raises ValueError for another name.
+    "ResNet-50" (strides in the 3x3, the paper's in the 1x1 before it) are torchvision's; "AlexNet 2012" has the
+    paper's groups. Raises ValueError for another name.
     """
     builders = {
         "AlexNet": partial(_alexnet, 224, 2, (64, 192, 384, 256, 256), (1, 1, 1, 1, 1)),
@@ -63,7 +64,8 @@ def layers(name: str) -> tuple[Layer, ...]:
         "VGG-16": _vgg,
         "GoogLeNet": partial(_googlenet, 3, True),
         "GoogLeNet (paper)": partial(_googlenet, 5, False),
-        "ResNet-50": _resnet,
+        "ResNet-50": partial(_resnet, 3),
+        "ResNet-50 (paper)": partial(_resnet, 1),
     }
     if name not in builders:
         raise ValueError(f"unknown network {name!r}; known are {', '.join(builders)}")
@@ -86,7 +88,15 @@ def table() -> str:
         ("network", "ILSVRC", "depth", "parameters", "multiply-adds", "top-5 error as published"),
         ("---", "---", "--:", "--:", "--:", "---"),
     ]
-    for name in ("AlexNet 2012", "AlexNet", "VGG-16", "GoogLeNet (paper)", "GoogLeNet", "ResNet-50"):
+    for name in (
+        "AlexNet 2012",
+        "AlexNet",
+        "VGG-16",
+        "GoogLeNet (paper)",
+        "GoogLeNet",
+        "ResNet-50 (paper)",
+        "ResNet-50",
+    ):
         year, error = RESULTS.get(name, ("", "(torchvision's variant, not an entry)"))
         rows.append((name, year, layers(name)[-1].depth, f"{parameters(name):,}", f"{multiply_adds(name):,}", error))
     return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows)
@@ -174,21 +184,21 @@ def _inception(net, name, widths, kernel, norm) -> None:
     _join(net, name, "concat", (*branches, pooled), one + three + five + projection)
 
 
-def _resnet() -> list[Layer]:
+def _resnet(strided) -> list[Layer]:
     net = _image(224)
     _conv(net, "conv1", net[-1], 64, 7, stride=2, norm=True)
     _pool(net, "pool1", padding=1)
     for stage, (width, count) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3)), 2):
         for i in range(1, count + 1):
-            _bottleneck(net, f"{stage}.{i}", width, stride=2 if i == 1 and stage > 2 else 1)
+            _bottleneck(net, f"{stage}.{i}", width, 2 if i == 1 and stage > 2 else 1, strided)
     _pool(net, "global pool", kernel=7, stride=1)
     return _classifier(net, 1000)
 
 
-def _bottleneck(net, name, width, stride) -> None:
+def _bottleneck(net, name, width, stride, strided) -> None:
     conv, source = partial(_conv, net, norm=True), net[-1]
-    residual = conv(f"{name} 1x1", source, width, 1)
-    residual = conv(f"{name} 3x3", residual, width, 3, stride=stride)
+    residual = conv(f"{name} 1x1", source, width, 1, stride=stride if strided == 1 else 1)
+    residual = conv(f"{name} 3x3", residual, width, 3, stride=stride if strided == 3 else 1)
     residual = conv(f"{name} expand", residual, 4 * width, 1)
     if source.output != residual.output:
         source = conv(f"{name} projection", source, 4 * width, 1, stride=stride)

@@ -1,7 +1,6 @@
 """Question (a): what depth buys over width, on networks that are built exactly rather than trained."""
 
 from collections.abc import Callable
-from math import comb, prod
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -62,13 +61,24 @@ def least_wrong(folds: int) -> int:
     return max(2 ** (folds - 1) - folds, 0)
 
 
-def regions(widths: tuple[int, ...], inputs: int) -> int:
-    """Most linear regions of one ReLU layer; for several, a number that some weights reach (Montufar, 2014).
+def count_regions(widths: tuple[int, ...], side: int = 600) -> int:
+    """In how many regions of the unit square a network built for it has different units switched on.
 
-    Product of floor(n / inputs)^inputs over the layers but the last, times sum of C(n_last, j), j <= inputs.
+    Every layer but the last folds both coordinates, with half of its units each, into as many pieces (Montufar et al.,
+    2014); the units of the last switch on at tangents of a parabola, every two of which cross within the square.
+    Counted at the middles of side x side pixels, so that a region too small for them is missed.
     """
-    folded = prod((width // inputs) ** inputs for width in widths[:-1])
-    return folded * sum(comb(widths[-1], j) for j in range(inputs + 1))
+    x, y = np.broadcast_arrays(*np.ogrid[:side, :side])
+    x, y, pattern = (x + 0.5) / side, (y + 0.5) / side, np.zeros((side, side), np.int64)
+    for width in widths[:-1]:
+        units = [[width // 2 * v - j for j in range(width // 2)] for v in (x, y)]
+        for unit in units[0] + units[1]:
+            pattern = 2 * pattern + (unit > 0)
+        signs = [1, *(2 * (-1) ** j for j in range(1, width // 2))]
+        x, y = (sum(sign * np.maximum(u, 0) for sign, u in zip(signs, half, strict=True)) for half in units)
+    for t in np.arange(1, widths[-1] + 1) / (widths[-1] + 1):
+        pattern = 2 * pattern + (y > 2 * t * x - t**2)
+    return len(np.unique(pattern))
 
 
 def draw_functions(axes: Axes, folds: int) -> None:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from helpers.data import load_digits
 
 LABELS = ("low", "optimal", "high", "very high")
-RATES = {"A": 1.0, "B": 0.01, "C": 10.0, "D": 0.3}  # for the digits, shuffled as a question would be
+RATES = {"A": 1.0, "B": 0.01, "C": 10.0, "D": 0.2}  # for the digits, shuffled as a question would be
 SCALED_RATES = (0.02, 0.4, 1.9, 2.05)  # eta * lambda for the quadratic, in the order of LABELS
 
 

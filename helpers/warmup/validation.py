@@ -6,9 +6,9 @@ from math import comb
 import numpy as np
 from matplotlib.axes import Axes
 
-from helpers.data import load_digits
+from helpers.data import WRITERS, load_digits
 
-SPLIT = (150, 300)  # digits for training and for validation; the other 1,347 are the test set
+TRAINING = 150  # digits
 PENALTIES = 10.0 ** np.arange(-6, 4)  # of the squared weights: the smaller, the more freely the model fits
 
 
@@ -22,14 +22,16 @@ class Selection:
     chosen: int
 
 
-def select_penalty() -> Selection:
+def select_penalty(apart: bool = True, seed: int = 0) -> Selection:
     """Choose the ridge penalty of a digit classifier by its error on the validation set.
 
-    150 random features relu(x W); regularized least squares fits their readout on the training set alone.
+    150 random features relu(x W); regularized least squares fits their readout to 150 digits of the training set.
+    Training, validation and test set come from different writers; if not apart, all digits are shuffled first.
     """
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     images, labels = load_digits()
-    parts = np.split(rng.permutation(len(images)), np.cumsum(SPLIT))
+    parts = np.split(np.arange(len(images)) if apart else rng.permutation(len(images)), WRITERS[:2])
+    parts[0] = rng.choice(parts[0], TRAINING, replace=False)
     train = parts[0]
     pixels = images.reshape(-1, 64) - images[train].reshape(-1, 64).mean(0)  # preprocessing learns there too
     features = np.maximum(pixels @ rng.normal(0, 1 / 8, (64, 150)), 0)
