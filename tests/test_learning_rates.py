@@ -237,6 +237,26 @@ def test_a_low_run_that_ends_under_the_optimal_one_is_still_low():
     assert label_learning_rates({**TEXTBOOK, "a": low, "b": optimal}) == TRUTH
 
 
+@pytest.mark.parametrize("fall", [0, 0.02, 0.05])
+def test_a_low_run_whose_fall_is_lost_in_its_noise_is_still_low(fall):
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        noise = rng.normal(0, 0.03, (3, 60)) * (STEP > 0)
+        runs = {
+            "a": 1 - fall * STEP / 60 + noise[0],
+            "b": np.exp(-STEP / 6) + noise[1],
+            "c": 0.55 - 0.15 * STEP / 60 + 0.45 * np.exp(-STEP / 3) + noise[2],  # still sinks, steadily
+            "d": 1.15 + 5 * np.exp(-STEP / 8),  # comes down from a peak, steadily
+        }
+        assert label_learning_rates(runs) == TRUTH
+
+
+def test_a_high_run_that_comes_down_from_a_bump_is_not_low():
+    bump = 1.5 * np.exp(-STEP / 6) * (1 - np.exp(-STEP / 1.5))
+    runs = {"a": np.exp(-STEP / 66), "b": np.exp(-STEP / 7), "c": 0.5 + 0.5 * np.exp(-STEP / 20) + bump}
+    assert label_learning_rates({**runs, "d": np.where(STEP > 0, 3.0, 1.0)}) == TRUTH
+
+
 def test_nothing_is_changed():
     curves = {name: run.copy() for name, run in TEXTBOOK.items()}
     for run in curves.values():
@@ -284,10 +304,10 @@ def test_four_runs_that_all_blow_up_are_a_value_error():
 
 def test_the_shapes_measure_what_they_say():
     shapes = curve_shapes({"a": [1, 1, 1, 1], "b": [1, 0.75, 0.25, 0], "c": [1, 2, 2, 2], "d": [1, np.nan] * 2})
-    assert shapes["a"] == learning_rates.Shape(level=1, slowness=1, steadiness=0, rise=0)
+    assert shapes["a"] == learning_rates.Shape(level=1, slowness=1, steadiness=1, rise=0)
     assert shapes["b"].level == 0
     assert shapes["b"].slowness == 0.5
-    assert shapes["b"].steadiness == pytest.approx(1)
+    assert shapes["b"].steadiness == pytest.approx(1.75 / np.sqrt(5 * 0.625))
     assert shapes["c"].level == pytest.approx(1 + np.log(2))
     assert shapes["c"].rise == 0.75
     assert shapes["d"] == learning_rates.Shape(level=4.75, slowness=2.5, steadiness=0, rise=1.5)
@@ -322,20 +342,19 @@ def test_a_level_above_the_start_is_logarithmic_up_to_4():
 
 
 @pytest.mark.parametrize(
-    ("first_quarter", "afterwards", "steadiness"),
+    ("history", "steadiness"),
     [
-        ([1, 2, 3], [9, 8, 7, 6, 5, 4, 3, 2, 1], 1),
-        ([3, 2, 1], [1, 2, 3, 4, 5, 6, 7, 8, 9], -1),
-        ([9, 8, 7], [0, 8, 7, 6, 5, 4, 3, 2, 1], 0.4),  # by hand: 24 of 60
+        ([1, 0.75, 0.5, 0.25, 0], 1),
+        ([1, 1, 1, 1, 1], 1),  # stays at its start
+        ([1, 0.9, 1, 0.9, 1], 0.96),  # hardly moves, and has no trend
+        ([1, 0, 0, 0, 0], 1 / np.sqrt(2)),  # by hand: 2 / sqrt(0.8 * 10)
+        ([1, 0, 0, 0, 1], 0.4),  # no trend: 1 minus the mean distance from the start
+        ([1, 9, 3, 3, 3], 1 - 8 / 5),  # counts as 1, 3, 3, 3, 3: it rises
     ],
 )
-def test_steadiness_is_the_rank_correlation_after_the_first_quarter(first_quarter, afterwards, steadiness):
-    history = [*first_quarter, *afterwards]
-    assert curve_shapes({**LONG, "b": history, "c": history})["b"].steadiness == pytest.approx(steadiness)
-
-
-def test_two_levels_are_enough_for_a_trend():
-    assert curve_shapes({**LONG, "b": [1, 1, 1, 0], "c": [1, 0, 1, 1]})["b"].steadiness > 0.8
+def test_steadiness_is_the_straightness_of_the_fall_or_the_nearness_to_the_start(history, steadiness):
+    shapes = curve_shapes({"a": [1] + 4 * [0], "b": 5 * [1], "c": history, "d": 5 * [1]})
+    assert shapes["c"].steadiness == pytest.approx(steadiness)
 
 
 def test_two_losses_are_no_trend():
@@ -353,7 +372,7 @@ PLACES = ("low", "optimal", "high", "very_high")
         ("low", {"steadiness": 0.5}, 1.0),
         ("high", {"steadiness": 0.5}, -0.5),
         ("very_high", {"steadiness": 0.5}, -0.5),
-        ("low", {"rise": 0.3}, -0.3),
+        ("low", {"rise": 0.3}, -0.6),
         ("low", {"level": 0.75}, 0.125 - 0.25),  # above the high one, but not under the very high one
         ("low", {"level": 3.0}, 0.25 - 2.5),  # from 1 on, only the latter counts
         ("high", {"level": 0.75}, 1 - 0.125 - 0.25),

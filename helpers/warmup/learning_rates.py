@@ -21,7 +21,7 @@ class Shape:
 
     level: float  # height of its end, logarithmic from 1 up to 4; between 4 and 5 when it blows up
     slowness: float  # mean height over the whole run
-    steadiness: float  # after a quarter: -rank correlation of loss and step; 1 always falls, 0 plateau
+    steadiness: float  # the nearer to 1, the straighter its fall or the nearer it stays to its start
     rise: float  # mean height above the start
 
 
@@ -29,9 +29,9 @@ def label_learning_rates(curves: Mapping) -> dict:
     """Tell which of four training losses had the low, the optimal, the high and the very high learning rate.
 
     Of the 24 ways to hand out the labels it takes the one with most evidence. The low run is slower than the
-    optimal one, falls more steadily than the two above it, does not rise above its start and often ends above
-    the high one; the high run ends above the optimal one; the very high run ends above all. Scale, offset and
-    unit of time do not matter.
+    optimal one, falls along a straighter line than the two above it or hardly moves, does not rise above its
+    start and often ends above the high one; the high run ends above the optimal one; the very high run ends
+    above all. Scale, offset and unit of time do not matter.
 
     curves: maps four names to one-dimensional loss histories, each a list, array or tensor of any length that
     begins before the first update; it blows up where it turns NaN or infinite. Nothing is changed.
@@ -85,9 +85,8 @@ def _shape(height: np.ndarray) -> Shape:
     if lost:
         return Shape(4 + lost / len(height), slowness, 0.0, rise)
     end = _end(kept)
-    ranks = np.unique(kept[len(kept) // 4 :], return_inverse=True)[1]
-    moves = len(ranks) > 2 and np.ptp(ranks) > 0
-    steadiness = -float(np.corrcoef(ranks, np.arange(len(ranks)))[0, 1]) if moves else 0.0
+    trend = -float(np.corrcoef(clipped, np.arange(len(clipped)))[0, 1]) if np.ptp(clipped) > 1e-9 else 0.0
+    steadiness = max(trend, 1 - float(np.abs(clipped - 1).mean())) if len(clipped) > 2 else 0.0
     return Shape(end if end < 1 else min(1 + float(np.log(end)), 4.0), slowness, steadiness, rise)
 
 
@@ -97,7 +96,7 @@ def _evidence(low: Shape, optimal: Shape, high: Shape, very_high: Shape) -> floa
     return (
         (slow - fast) / (slow + fast)
         + (2 * low.steadiness - high.steadiness - very_high.steadiness)
-        - low.rise
+        - 2 * low.rise
         + (min(low.level, 1) - min(high.level, 1)) / 2
         + np.sign(high.level - optimal.level)
         + (very_high.level - max(low.level, optimal.level, high.level))
