@@ -38,21 +38,24 @@ def judge(name: str, slopes: Slopes, analytic: np.ndarray, rounding: np.ndarray,
     largest = np.max(np.abs(n), initial=0.0, where=np.isfinite(n))
     wrong = np.count_nonzero(_relative(a, n, EXCUSE * largest) > tolerance)
     gap, noise, fault = _relative(a, n), slopes.noise(slopes.rounding, steps), ""
-    settled = (gap <= tolerance) & ((noise <= 10 * tolerance * np.abs(n)) | (n == 0))
-    order = _worst_first(gap)
+    known_zero = (n == 0) & (noise <= EXCUSE * largest)
+    settled = (gap <= tolerance) & ((noise <= 10 * tolerance * np.abs(n)) | known_zero)
+    order, drowned = _worst_first(gap), n == 0
     for i in order[~settled[order]]:
         n[i], error, least = slopes.search(i)
+        drowned[i] = abs(n[i]) <= _SAFETY * error
         known = _SAFETY * (error + rounding[i])
         excuse = min(known, max(EXCUSE * largest, min(_SAFETY * (least + rounding[i]), _MOST * largest)))
         gap[i] = _relative(a[i], n[i], excuse)
-        if gap[i] > tolerance:
-            fault = f"{_wrong_value(slopes, i, a[i], n[i], known)}; wrong in {max(wrong, 1)} of {a.size}"
+        if gap[i] > tolerance and not fault:
+            worst, fault = i, f"{_wrong_value(slopes, i, a[i], n[i], known)}; wrong in {max(wrong, 1)} of {a.size}"
+        if fault and not drowned[i]:
             break
-    worst = i if fault else np.argmax(gap)
+    worst = worst if fault else np.argmax(gap)
     index = tuple(int(j) for j in np.unravel_index(worst, analytic.shape))
     fault = fault and f"{name}: at {index} {fault}"
-    if not n.any():
-        fault = f"{name}: forward ignores it (every slope is zero), so the check would prove nothing"
+    if drowned.all():
+        fault = f"{name}: forward ignores it (every slope is zero to rounding), so the check would prove nothing"
     found = Agreement(name, analytic.shape, float(gap[worst]), index, float(a[worst]), float(n[worst]), fault)
     return found, n.reshape(analytic.shape)
 
