@@ -62,22 +62,26 @@ class Slopes:
         rng = np.random.default_rng(0)
         places = rng.uniform(-1, 1, 9)
         line = np.maximum(2.0**-24 * self.smallest, 16 * EPSILON * np.abs(self.flat)) * rng.uniform(-1, 1, self.flat.size)
-        moved = np.array([self.f(self.wrap(self.flat + place * line)) - self.base for place in places]).reshape(9, -1)
+        moved = np.array([self.out(self.flat + place * line) - self.base for place in places]).reshape(9, -1)
         powers = np.vander(places, 5)
         strays = moved - powers @ (np.linalg.pinv(powers) @ moved)
         noise = np.nan_to_num(np.sqrt((strays**2).sum(0) / 4).reshape(self.base.shape), posinf=0)
         return np.maximum(noise, EPSILON * np.abs(self.base))
+
+    def out(self, flat: np.ndarray) -> np.ndarray:
+        """f there, in memory of its own; NaN where f refuses: it did not at x, so this is outside its domain."""
+        try:
+            return self.f(self.wrap(flat)).copy()
+        except Exception:
+            return np.full_like(self.base, np.nan)
 
     def ends(self, i: int, step: float) -> tuple[np.ndarray, np.ndarray, float]:
         """f one step above and one step below in element i, and how far apart the two points really are."""
         above, below = self.flat.copy(), self.flat.copy()
         above[i] += step
         below[i] -= step
-        width = above[i] - below[i]
-        try:
-            return self.f(self.wrap(above)).copy(), self.f(self.wrap(below)), width  # f may reuse its memory
-        except (ArithmeticError, ValueError):  # outside f's domain
-            return np.full_like(self.base, np.nan), self.base, width
+        width = above[i] - below[i]  # before f, which may change what it is given
+        return self.out(above), self.out(below), width
 
     def at(self, i: int, step: float) -> float:
         """The central difference: outputs are subtracted before they are summed, so the unmoved cancel."""
@@ -110,7 +114,7 @@ class Slopes:
         best, row, touched = (np.nan, np.inf, np.inf), [], np.zeros(self.base.shape, dtype=bool)
         tiny = 1e-8 * self.largest[i]
         glimpse, blur = self.at(i, tiny), 10 * self.noise(self.rounding, tiny)
-        while step > last:
+        while last < step < np.inf:
             above, below, width = self.ends(i, step)
             touched |= above != below
             noise = self.rounding + EPSILON * (np.abs(above) + np.abs(below))
