@@ -151,14 +151,21 @@ def is_array(x: object) -> bool:
 
 
 def is_float64(x: object) -> bool:
-    return is_array(x) and x.dtype == (torch.float64 if isinstance(x, torch.Tensor) else np.float64)
+    return is_array(x) and not _hollow(x) and x.dtype == (torch.float64 if isinstance(x, torch.Tensor) else np.float64)
 
 
 def kind(x: object) -> str:
     """What an object is, for a message: float64 NumPy array, float32 torch tensor, NoneType."""
     if isinstance(x, torch.Tensor):
-        return f"{str(x.dtype).removeprefix('torch.')} torch tensor"
+        return f"{_hollow(x)}{str(x.dtype).removeprefix('torch.')} torch tensor"
     return f"{x.dtype} NumPy array" if is_array(x) else type(x).__name__
+
+
+def _hollow(x: object) -> str:
+    """What keeps a tensor from being an array of numbers, for a message: that it is sparse, nested or empty."""
+    if not isinstance(x, torch.Tensor) or (x.layout is torch.strided and not x.is_nested and not x.is_meta):
+        return ""
+    return "nested " if x.is_nested else "meta " if x.is_meta else "sparse "
 
 
 def to_numpy(x: Array) -> np.ndarray:
@@ -166,6 +173,8 @@ def to_numpy(x: Array) -> np.ndarray:
     if isinstance(x, torch.Tensor):
         if x.dtype == torch.complex32:
             raise TypeError("torch cannot yet convert complex32 reliably; use complex64")
+        if _hollow(x):
+            raise TypeError(f"needs a dense array, got a {kind(x)}")
         return x.detach().cpu().to(torch.complex128 if x.is_complex() else torch.float64).numpy(force=True)
     x = np.asarray(x)
     return x.astype(np.complex128 if x.dtype.kind == "c" else np.float64, copy=False)
@@ -181,5 +190,6 @@ def like(example: Array, values: np.ndarray, keep_grad: bool = False) -> Array:
 
 def nudged(x: Array, seed: int) -> Array:
     """x with every element moved up or down by one rounding."""
-    factors = np.random.default_rng(seed).choice([1 - EPSILON, 1 + EPSILON], tuple(x.shape))
-    return like(x, to_numpy(x) * factors, keep_grad=True)
+    values = to_numpy(x).copy(order="K")
+    values *= np.random.default_rng(seed).choice([1 - EPSILON, 1 + EPSILON], tuple(x.shape))
+    return like(x, values, keep_grad=True)

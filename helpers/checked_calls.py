@@ -26,7 +26,7 @@ def require_usable(name: str, x: Array) -> None:
 
 def run(forward: Callable, named: dict[str, Array]) -> tuple[list[Array], Array, object]:
     """Fresh copies of the inputs, and the out and the cache that forward makes of them."""
-    given = [like(x, to_numpy(x).copy(), keep_grad=True) for x in named.values()]
+    given = [like(x, to_numpy(x).copy(order="K"), keep_grad=True) for x in named.values()]
     result = forward(*given)
     is_pair = isinstance(result, tuple | list) and len(result) == 2
     require(is_pair, f"forward: must return the pair (out, cache), got {kind(result)}")

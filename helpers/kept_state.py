@@ -31,11 +31,11 @@ def state_kept(*functions: Callable) -> Iterator[None]:
 
 
 def _copy(x: np.ndarray | torch.Tensor) -> np.ndarray | torch.Tensor:
-    return x.copy() if isinstance(x, np.ndarray) else x.detach().clone()
+    return x.detach().clone() if isinstance(x, torch.Tensor) else x.copy()
 
 
 def _is_state(x: object) -> bool:
-    return isinstance(x, np.ndarray | torch.Tensor)
+    return isinstance(x, np.ndarray | np.generic | torch.Tensor)
 
 
 def _holders(thing: object, seen: set[int]) -> Iterator[dict]:
@@ -46,6 +46,9 @@ def _holders(thing: object, seen: set[int]) -> Iterator[dict]:
     parts = ()
     if isinstance(thing, dict):
         yield thing
+        parts = tuple(thing.values())
+    elif isinstance(thing, list | tuple):
+        parts = thing
     elif _is_state(thing):
         yield {"": thing}
     elif isinstance(thing, torch.nn.Module):
@@ -56,8 +59,8 @@ def _holders(thing: object, seen: set[int]) -> Iterator[dict]:
         parts = (thing.__self__,)
     elif inspect.isfunction(thing):
         names = inspect.getclosurevars(thing)
-        parts = (*names.nonlocals.values(), *names.globals.values())
+        parts = (names.nonlocals, names.globals, thing.__defaults__, thing.__kwdefaults__)
     elif isinstance(getattr(thing, "__dict__", None), dict):
-        yield vars(thing)
+        parts = (vars(thing),)
     for part in parts:
         yield from _holders(part, seen)
