@@ -144,6 +144,7 @@ def _compare(forward, backward, named: dict[str, Array], tolerance: float, seed:
         calls.require(calls.same(now, before), f"backward: changes {name}")
     calls.require_repeated(backward, dout, cache, named, analytic)
     scaled = calls.gradients(backward, like(dout, to_numpy(dout) * _SCALE), cache, named)
+    zeros = calls.gradients(backward, like(dout, np.zeros_like(drawn)), cache, named)
 
     rounded = analytic
     with suppress(Exception):  # one rounding further may be outside the domain
@@ -158,6 +159,8 @@ def _compare(forward, backward, named: dict[str, Array], tolerance: float, seed:
     values = {name: to_numpy(x) for name, x in named.items()}
     for name, agreement in found.items():
         bent = _bent(analytic[name], scaled[name])
+        if not bent and zeros[name].any():
+            bent = "it is not linear in dout: where dout is zero everywhere, it is not"
         if not (bent or agreement.fault) and calls.same(analytic[name].astype(np.float32), analytic[name]):
             bent = "but float32 holds it exactly, so backward does not compute in float64"
         hint = bent or (agreement.fault and explain(name, values, analytic, numerical))
