@@ -51,7 +51,8 @@ def judge(name: str, slopes: Slopes, analytic: np.ndarray, rounding: np.ndarray,
             worst, fault = i, f"{_wrong_value(slopes, i, a[i], n[i], known)}; wrong in {max(wrong, 1)} of {a.size}"
         if fault and not drowned[i]:
             break
-    worst = worst if fault else np.argmax(gap)
+    if not fault:
+        worst = np.argmax(gap)
     index = tuple(int(j) for j in np.unravel_index(worst, analytic.shape))
     fault = fault and f"{name}: at {index} {fault}"
     if drowned.all():

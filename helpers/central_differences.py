@@ -61,7 +61,8 @@ class Slopes:
         """How far each output strays from a smooth curve along a short line through x: what f cannot know better."""
         rng = np.random.default_rng(0)
         places = rng.uniform(-1, 1, 9)
-        line = np.maximum(2.0**-24 * self.smallest, 16 * EPSILON * np.abs(self.flat)) * rng.uniform(-1, 1, self.flat.size)
+        length = np.maximum(2.0**-24 * self.smallest, 16 * EPSILON * np.abs(self.flat))
+        line = length * rng.uniform(-1, 1, self.flat.size)
         moved = np.array([self.out(self.flat + place * line) - self.base for place in places]).reshape(9, -1)
         powers = np.vander(places, 5)
         strays = moved - powers @ (np.linalg.pinv(powers) @ moved)

@@ -311,13 +311,15 @@ def test_nothing_has_no_scales_and_gives_no_warning():
     assert Slopes(np.sin, np.ones((0, 2)), None).largest.shape == (0,)
 
 
-def test_rounding_is_measured_on_three_nudges():
-    calls = []
-    slopes = Slopes(lambda x: calls.append(x) or x * 3, np.arange(1.0, 6.0), None)
+def test_rounding_is_how_far_outputs_stray_from_a_smooth_curve():
+    calls, x = [], np.linspace(0.5, 2, 6)
+    slopes = Slopes(lambda x: calls.append(x) or np.append(x**3, [(1e6 + x.sum()) - 1e6, 7.0]), x, None)
     calls.clear()
     rounding = slopes.rounding
-    assert len(calls) == 3
-    np.testing.assert_allclose(rounding, 3 * np.spacing(1.0) * np.arange(1.0, 6.0), rtol=1)
+    assert len(calls) == 9
+    assert np.all(rounding[:6] < 4 * np.spacing(8.0))
+    assert np.spacing(1e6) / 9 < rounding[6] < np.spacing(1e6)  # though one rounding of x moves it by none
+    assert rounding[7] == 7 * EPSILON
 
 
 def scripted(results):
@@ -855,9 +857,9 @@ def test_what_a_plain_difference_settles_is_not_searched():
     [(1 + 2.1e-7, 0.0), (1.0, 1.05e-6)],  # it disagrees, or its rounding is over ten times the tolerance
 )
 def test_what_a_plain_difference_leaves_open_is_searched(plain, noise):
-    found, numerical, course = judged([1.0, 0.0], [plain, 0.0], [(1.0, 0.0, 0.0)], noise=noise)
+    found, numerical, course = judged([1.0, 3.0], [plain, 3.0], [(1.0, 0.0, 0.0)], noise=noise)
     assert not found.fault
-    assert numerical.tolist() == [1.0, 0.0]
+    assert numerical.tolist() == [1.0, 3.0]
     assert course.searched == [0]
 
 
@@ -1378,3 +1380,110 @@ def test_check_autograd_draws_with_seed_0_unless_another_is_named():
     assert reports[0] == reports[1]
     with pytest.raises(TypeError, match="positional"):
         check_autograd(torch.sin, inputs, 1e-7)
+
+
+# ---- what a hostile reading found ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("function", "x"),
+    [
+        (torch.nn.functional.gelu, [5.0, -5.0, 0.1]),
+        (lambda x: torch.nn.functional.cross_entropy(x, torch.tensor([2])), [[0.0, 8, 16]]),
+        (lambda x: torch.arccos(x[0] / x.norm()), [1.0, 1e-3]),
+        (lambda x: (x + 1e6).var(), [0.13, -0.13, 0.64, 0.1, -0.54, 0.36]),
+        (lambda x: torch.linalg.cholesky((x + x.T) / 2), [[1.0, 0, 0], [0, 0.5, 0], [0, 0, 1e-6]]),
+    ],
+    ids=["gelu", "cross entropy", "angle", "variance", "cholesky"],
+)
+def test_right_gradients_pass_where_rounding_comes_in_stairs_or_steps_leave_the_domain(function, x):
+    check_autograd(function, [torch.tensor(x, dtype=torch.float64)]).raise_if_failed()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_bias_that_batch_norm_takes_out_again_proves_nothing(seed):
+    rng = np.random.default_rng(seed)
+    inputs = [torch.from_numpy(rng.normal(size=shape)) for shape in ((6, 5), (5, 3), (3,))]
+
+    def forward(x, w, b):
+        return torch.nn.functional.batch_norm(x @ w + 30 * b, None, None, training=True)
+
+    assert "b: forward ignores it (every slope is zero to rounding)" in fault_of(check_autograd(forward, inputs))
+
+
+def test_a_missing_gradient_hides_in_no_step_that_is_too_small():
+    x, y = 1e-12 * np.array([0.3, -1.1, 0.7, 0.2]), np.array([1.0, 2.0, -1.5, 1e-13])
+    right, wrong = np.ones(4), np.array([1.0, 0, 1, 1])
+    for factor, passes in ((right, True), (wrong, False)):
+        report = check_gradients(lambda x, y: (x + y, None), lambda d, c, f=factor: (d * f, d), [x, y])
+        assert bool(report) is passes, report
+
+
+def test_a_cache_that_is_never_renewed_is_refused():
+    kept = {}
+
+    def forward(x):
+        return np.maximum(x, 0), kept.setdefault(x.shape, x > 0)
+
+    fault_of(check_gradients(forward, lambda dout, mask: dout * mask, [np.array([1.0, -2.0, 3.0, -4.0, 5.0, 6.0])]))
+
+
+def test_a_backward_in_single_precision_is_named():
+    x = torch.linspace(0.3, 2, 7, dtype=torch.float64)
+    report = check_gradients(lambda x: (x**2, x), lambda d, x: (2 * x.float() * d.float()).double(), [x])
+    assert "backward does not compute in float64" in fault_of(report)
+
+
+def test_a_backward_that_is_not_finite_for_zeros_is_named():
+    report = check_gradients(square, lambda d, x: 2 * x * d * d / d, [np.ones(3)])
+    assert "where dout is zero everywhere, it is not" in fault_of(report)
+
+
+def test_the_order_of_an_input_in_memory_is_kept():
+    def backward(dout, x):
+        return (2 * x.ravel("K") * dout.ravel("K")).reshape(x.shape)
+
+    fault_of(check_gradients(square, backward, [np.asfortranarray(np.arange(1.0, 13).reshape(3, 4))]))
+
+
+def test_a_sparse_gradient_is_named():
+    rows = torch.tensor([0, 1, 1])
+    weights = torch.linspace(1, 2, 6, dtype=torch.float64).view(3, 2)
+    report = check_autograd(lambda w: torch.nn.functional.embedding(rows, w, sparse=True), [weights])
+    assert fault_of(report) == "w: its gradient must be a float64 torch tensor, got sparse float64 torch tensor"
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_autograd_is_checked_where_it_is_switched_off(mode):
+    with mode():
+        check_autograd(torch.sin, [torch.ones(3, dtype=torch.float64)]).raise_if_failed()
+
+
+def test_one_gradient_given_twice_is_not_called_a_swap():
+    a, b = np.array([1.0, 2.0, 3.0]), np.array([0.3, 0.1, 0.7])
+    report = check_gradients(lambda a, b: (a * b, (a, b)), lambda d, c: (d * c[0], d * c[0]), [a, b])
+    assert fault_of(report).endswith("it is the gradient of b")
+
+
+def test_numbers_whose_sum_overflows_end():
+    assert np.isnan(numerical_gradient(lambda x: x * 1e-308, np.full(3, 1.7e308))).all()
+
+
+def test_any_seed_of_numpy_serves():
+    check_gradients(square, square_backward, [np.ones(3)], seed=np.random.default_rng(0)).raise_if_failed()
+
+
+def test_statistics_in_lists_and_objects_of_objects_are_put_back():
+    class Net:
+        def __init__(self):
+            self.bn_params = [{"mode": "train", "running_mean": np.zeros(3)}]
+            self.norm = torch.nn.BatchNorm1d(3).double()
+
+        def forward(self, x):
+            self.bn_params[0]["running_mean"] = self.bn_params[0]["running_mean"] + x.detach().numpy().mean(0)
+            return self.norm(x)
+
+    net = Net()
+    check_autograd(net.forward, [torch.linspace(1, 2, 12, dtype=torch.float64).view(4, 3).sin()])
+    assert not net.bn_params[0]["running_mean"].any()
+    assert not net.norm.running_mean.any()
