@@ -46,7 +46,7 @@ def _holders(thing: object, seen: set[int]) -> Iterator[dict]:
     parts = ()
     if isinstance(thing, dict):
         yield thing
-        parts = tuple(thing.values())
+        parts = [x for x in thing.values() if not _is_state(x)]
     elif isinstance(thing, list | tuple):
         parts = thing
     elif _is_state(thing):
@@ -59,7 +59,7 @@ def _holders(thing: object, seen: set[int]) -> Iterator[dict]:
         parts = (thing.__self__,)
     elif inspect.isfunction(thing):
         names = inspect.getclosurevars(thing)
-        parts = (names.nonlocals, names.globals, thing.__defaults__, thing.__kwdefaults__)
+        parts = (*names.nonlocals.values(), *names.globals.values(), thing.__defaults__, thing.__kwdefaults__)
     elif isinstance(getattr(thing, "__dict__", None), dict):
         parts = (vars(thing),)
     for part in parts:
