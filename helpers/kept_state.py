@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from types import ModuleType
 
@@ -58,8 +58,10 @@ def _holders(thing: object, seen: set[int]) -> Iterator[dict]:
     elif inspect.ismethod(thing):
         parts = (thing.__self__,)
     elif inspect.isfunction(thing):
-        names = inspect.getclosurevars(thing)
-        parts = (*names.nonlocals.values(), *names.globals.values(), thing.__defaults__, thing.__kwdefaults__)
+        parts = (thing.__defaults__, thing.__kwdefaults__)
+        with suppress(ValueError):  # a name that is bound later
+            names = inspect.getclosurevars(thing)
+            parts += (*names.nonlocals.values(), *names.globals.values())
     elif isinstance(getattr(thing, "__dict__", None), dict):
         parts = (vars(thing),)
     for part in parts:

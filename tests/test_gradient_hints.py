@@ -20,7 +20,7 @@ def hint(analytic, right=RIGHT, **values):
     [
         (0 * RIGHT, "the gradient is zero everywhere"),
         (-RIGHT, "it has the opposite sign"),
-        (NUMERICAL["w"], "it is the gradient of w: the two are swapped"),
+        (NUMERICAL["w"], "it is the gradient of w: are the two swapped?"),
         (RIGHT * W, "it has one factor w too many"),
         (RIGHT / W, "it lacks a factor w"),
         (RIGHT * B, "it has one factor b too many"),
