@@ -37,6 +37,7 @@ def judge(name: str, slopes: Slopes, analytic: np.ndarray, rounding: np.ndarray,
     n = np.array([slopes.at(i, step) for i, step in enumerate(steps)])
     largest = np.max(np.abs(n), initial=0.0, where=np.isfinite(n))
     wrong = np.count_nonzero(_relative(a, n, EXCUSE * largest) > tolerance)
+    share = f"{wrong} of {a.size} by plain differences" if wrong > 1 else f"1 of {a.size}"
     gap, noise, fault = _relative(a, n), slopes.noise(slopes.rounding, steps), ""
     known_zero = (n == 0) & (noise <= EXCUSE * largest)
     settled = (gap <= tolerance) & ((noise <= 10 * tolerance * np.abs(n)) | known_zero)
@@ -48,7 +49,7 @@ def judge(name: str, slopes: Slopes, analytic: np.ndarray, rounding: np.ndarray,
         excuse = min(known, max(EXCUSE * largest, min(_SAFETY * (least + rounding[i]), _MOST * largest)))
         gap[i] = _relative(a[i], n[i], excuse)
         if gap[i] > tolerance and not fault:
-            worst, fault = i, f"{_wrong_value(slopes, i, a[i], n[i], known)}; wrong in {max(wrong, 1)} of {a.size}"
+            worst, fault = i, f"{_wrong_value(slopes, i, a[i], n[i], known)}; wrong in {share}"
         if fault and not drowned[i]:
             break
     if not fault:

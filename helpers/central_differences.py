@@ -35,7 +35,7 @@ def numerical_gradient(
             gradient = [slopes.search(i)[0] for i in elements]
         else:
             gradient = [(4 * slopes.at(i, step / 2) - slopes.at(i, step)) / 3 for i in elements]
-    return like(x, np.array(gradient, dtype=np.float64))
+    return like(x, np.array(gradient))
 
 
 class Slopes:
@@ -126,7 +126,7 @@ class Slopes:
                 error = abs(slope - old) + noise
                 sure = error < 1e-3 * abs(slope) and abs(slope - best[0]) > 10 * (error + best[1])
                 if error < best[1] or sure:
-                    best = float(slope), float(error), float(noise)
+                    best = slope, error, noise
                 new.append(slope)
             if best[1] <= noise < np.inf and abs(best[0] - glimpse) <= 1e-3 * abs(glimpse) + blur:
                 break
@@ -176,7 +176,7 @@ def to_numpy(x: Array) -> np.ndarray:
             raise TypeError("torch cannot yet convert complex32 reliably; use complex64")
         if _hollow(x):
             raise TypeError(f"needs a dense array, got a {kind(x)}")
-        return x.detach().cpu().to(torch.complex128 if x.is_complex() else torch.float64).numpy(force=True)
+        return x.to(torch.complex128 if x.is_complex() else torch.float64).numpy(force=True)
     x = np.asarray(x)
     return x.astype(np.complex128 if x.dtype.kind == "c" else np.float64, copy=False)
 

@@ -79,12 +79,12 @@ def check_gradients(
     measured for that element. It never excuses more than 1e-6 of the input's largest slope, or 1e-4 where
     float64 itself can tell no better, as where out is 1e9 times the part of it that the input moves.
 
-    The report fails, and says where and how, when a gradient is wrong, missing, not finite, or of another
-    shape, kind or dtype than its input; when forward or backward changes an array that it was given, or gives
-    something else when called again; when backward is not linear in dout; when forward ignores an input, so
-    that the check would prove nothing; when an input or out is not a finite float64 array. At a kink (ReLU at
-    0) no gradient exists, and the report says so. The inputs are never changed, and arrays that the functions
-    keep (running statistics in a dictionary, a module's buffers, an object's attributes) are put back.
+    The report fails, and says where and how, when a gradient is wrong, missing, not finite, or of another shape, kind
+    or dtype than its input; when forward or backward changes an array that it was given, or gives something else when
+    called again; when backward is not linear in dout; when forward ignores an input, so that the check would prove
+    nothing; when an input or out is not a finite float64 array. At a kink (ReLU at 0) no gradient exists; the report
+    says so unless backward gives the mean of the slopes on both sides. The inputs are never changed, and arrays that
+    the functions keep (running statistics in a dictionary, a module's buffers, an object's attributes) are put back.
 
     Raises TypeError when inputs is not a sequence, ValueError when the tolerance is not between 0 and 1.
     """
@@ -112,7 +112,7 @@ def check_autograd(
 
     @wraps(function)
     def forward(*arrays):
-        leaves = [x.detach().requires_grad_(x.is_floating_point()) for x in arrays]
+        leaves = [x.detach().requires_grad_() for x in arrays]
         out = function(*leaves)
         return out, (out, leaves)
 

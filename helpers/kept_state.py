@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from numbers import Number
 from types import ModuleType
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 @contextmanager
 def state_kept(*functions: Callable) -> Iterator[None]:
     """Afterwards, put back the arrays that the functions keep."""
-    holders = [holder for function in functions for holder in _holders(function, set())]
+    holders = [holder for function in functions for holder in _holders(function)]
     saved = [{key: (x, _copy(x)) for key, x in holder.items() if _is_state(x)} for holder in holders]
     try:
         yield
@@ -38,31 +39,32 @@ def _is_state(x: object) -> bool:
     return isinstance(x, np.ndarray | np.generic | torch.Tensor)
 
 
-def _holders(thing: object, seen: set[int]) -> Iterator[dict]:
-    """The dictionaries in which a function keeps arrays: closure, globals, module or object."""
-    if id(thing) in seen or isinstance(thing, ModuleType | type):
-        return
-    seen.add(id(thing))
-    parts = ()
-    if isinstance(thing, dict):
-        yield thing
-        parts = [x for x in thing.values() if not _is_state(x)]
-    elif isinstance(thing, list | tuple):
-        parts = thing
-    elif _is_state(thing):
-        yield {"": thing}
-    elif isinstance(thing, torch.nn.Module):
-        yield from (module._buffers for module in thing.modules())
-    elif isinstance(thing, partial):
-        parts = (thing.func, *thing.args, *thing.keywords.values())
-    elif inspect.ismethod(thing):
-        parts = (thing.__self__,)
-    elif inspect.isfunction(thing):
-        parts = (thing.__defaults__, thing.__kwdefaults__)
-        with suppress(ValueError):  # a name that is bound later
-            names = inspect.getclosurevars(thing)
-            parts += (*names.nonlocals.values(), *names.globals.values())
-    elif isinstance(getattr(thing, "__dict__", None), dict):
-        parts = (vars(thing),)
-    for part in parts:
-        yield from _holders(part, seen)
+def _holders(function: Callable) -> list[dict]:
+    """The dictionaries in which a function keeps arrays: closure, globals, module or object, and what these hold."""
+    found, seen, parts = [], set(), [function]
+    while parts:
+        thing = parts.pop()
+        if id(thing) in seen or isinstance(thing, ModuleType | type | str | bytes | Number):
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, dict):
+            found.append(thing)
+            parts += [x for x in thing.values() if not _is_state(x)]
+        elif isinstance(thing, list | tuple):
+            parts += thing
+        elif _is_state(thing):
+            found.append({"": thing})
+        elif isinstance(thing, torch.nn.Module):
+            found += [module._buffers for module in thing.modules()]
+        elif isinstance(thing, partial):
+            parts += [thing.func, *thing.args, *thing.keywords.values()]
+        elif inspect.ismethod(thing):
+            parts.append(thing.__self__)
+        elif inspect.isfunction(thing):
+            parts += [thing.__defaults__, thing.__kwdefaults__]
+            with suppress(ValueError):  # a name that is bound later
+                names = inspect.getclosurevars(thing)
+                parts += [*names.nonlocals.values(), *names.globals.values()]
+        elif isinstance(getattr(thing, "__dict__", None), dict):
+            parts.append(vars(thing))
+    return found
