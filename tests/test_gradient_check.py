@@ -729,7 +729,7 @@ def test_one_wrong_element_is_found_at_any_place(seed, factor):
 
     fault = fault_of(check_gradients(normalize, spoiled(0, spoil), inputs))
     assert f"x: at {tuple(map(int, np.unravel_index(place, SHAPE)))} " in fault
-    assert "wrong in 1 of 210" in fault
+    assert fault.endswith("wrong in 1 of 210")
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -850,6 +850,13 @@ def test_what_a_plain_difference_settles_is_not_searched():
     assert numerical.tolist() == [1.0, 3.0 + 5e-7]
     assert course.steps == [2e-5, 2e-5]
     assert course.searched == []
+
+
+def test_a_slope_of_zero_is_settled_where_rounding_is_below_a_millionth_of_the_largest():
+    for noise, searched in ((judging.EXCUSE * 1000, []), (1.01 * judging.EXCUSE * 1000, [0, 1])):
+        found, _, course = judged([1e3, 0.0], [1e3, 0.0], [(1e3, 0.0, 0.0), (0.0, 0.0, 0.0)], noise=noise)
+        assert not found.fault
+        assert course.searched == searched
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,8 @@ def test_every_way_to_blow_up_is_very_high(failed):
 
 def test_of_two_runs_that_blow_up_the_sooner_is_very_high():
     sooner, later = np.where(STEP < 3, 1.0, np.nan), np.where(STEP < 40, TEXTBOOK["c"], np.inf)
-    assert label_learning_rates({**TEXTBOOK, "c": later, "d": sooner}) == TRUTH
+    for history in (sooner, sooner[:4]):  # of which the rest was not logged
+        assert label_learning_rates({**TEXTBOOK, "c": later, "d": history}) == TRUTH
 
 
 def test_a_low_run_that_ends_under_the_optimal_one_is_still_low():
@@ -309,8 +310,8 @@ def test_the_shapes_measure_what_they_say():
     assert shapes["b"].slowness == 0.5
     assert shapes["b"].steadiness == pytest.approx(1.75 / np.sqrt(5 * 0.625))
     assert shapes["c"].level == pytest.approx(1 + np.log(2))
-    assert shapes["c"].rise == 0.75
-    assert shapes["d"] == learning_rates.Shape(level=4.75, slowness=2.5, steadiness=0, rise=1.5)
+    assert shapes["c"].rise == 1
+    assert shapes["d"] == learning_rates.Shape(level=4.5, slowness=2.5, steadiness=0, rise=2)
 
 
 def test_shapes_do_not_depend_on_the_unit_of_the_loss():
@@ -332,8 +333,11 @@ def test_heights_count_as_3_at_most_and_as_minus_1_at_least():
     assert shapes["c"].slowness == (1 - 1 + 10 * 0.5) / 12
 
 
-def test_what_lies_below_the_start_does_not_make_up_for_a_rise():
-    assert curve_shapes({**LONG, "b": [1, 2, 2, *9 * [0.5]], "c": 12 * [1]})["b"].rise == 2 / 12
+def test_rise_is_the_peak_above_the_start_smoothed_over_a_fortieth_of_the_run():
+    long = {"a": [1] + 79 * [0], "d": 80 * [1]}
+    shapes = curve_shapes({**long, "b": [1, 1, 1, 2, *76 * [0.5]], "c": [1, 0.5, 1, 0.5, *76 * [0.5]]})
+    assert shapes["b"].rise == 0.5  # the mean of 1 and 2, two of 80 steps
+    assert shapes["c"].rise == 0
 
 
 def test_a_level_above_the_start_is_logarithmic_up_to_4():
@@ -346,6 +350,8 @@ def test_a_level_above_the_start_is_logarithmic_up_to_4():
     [
         ([1, 0.75, 0.5, 0.25, 0], 1),
         ([1, 1, 1, 1, 1], 1),  # stays at its start
+        ([0.2, 0.2, 0.2, 0.2, 0.2], 0.2),  # stays elsewhere
+        ([2.5, 2.5, 2.5, 2.5, 2.5], 0),  # has neither
         ([1, 0.9, 1, 0.9, 1], 0.96),  # hardly moves, and has no trend
         ([1, 0, 0, 0, 0], 1 / np.sqrt(2)),  # by hand: 2 / sqrt(0.8 * 10)
         ([1, 0, 0, 0, 1], 0.4),  # no trend: 1 minus the mean distance from the start
@@ -372,11 +378,11 @@ PLACES = ("low", "optimal", "high", "very_high")
         ("low", {"steadiness": 0.5}, 1.0),
         ("high", {"steadiness": 0.5}, -0.5),
         ("very_high", {"steadiness": 0.5}, -0.5),
-        ("low", {"rise": 0.3}, -0.6),
-        ("low", {"level": 0.75}, 0.125 - 0.25),  # above the high one, but not under the very high one
-        ("low", {"level": 3.0}, 0.25 - 2.5),  # from 1 on, only the latter counts
-        ("high", {"level": 0.75}, 1 - 0.125 - 0.25),
-        ("high", {"level": 3.0}, 1 - 0.25 - 2.5),
+        ("low", {"rise": 0.3}, -0.3),
+        ("low", {"level": 0.75}, 0.0625 - 0.25),  # above the high one, but not under the very high one
+        ("low", {"level": 3.0}, 0.125 - 2.5),  # from 1 on, only the latter counts
+        ("high", {"level": 0.75}, 1 - 0.0625 - 0.25),
+        ("high", {"level": 3.0}, 1 - 0.125 - 2.5),
         ("optimal", {"level": 0.75}, -1 - 0.25),
         ("very_high", {"level": 2.0}, 1.5),
     ],

@@ -19,10 +19,10 @@ SCALED_RATES = (0.02, 0.4, 1.9, 2.05)  # eta * lambda for the quadratic, in the 
 class Shape:
     """What tells a loss curve from its companions; height 0 is the best run's end, 1 the common start."""
 
-    level: float  # height of its end, logarithmic from 1 up to 4; between 4 and 5 when it blows up
+    level: float  # height of its end, logarithmic from 1 up to 4; between 4 and 5, sooner higher, when it blows up
     slowness: float  # mean height over the whole run
     steadiness: float  # the nearer to 1, the straighter its fall or the nearer it stays to its start
-    rise: float  # mean height above the start
+    rise: float  # its peak above the start, of the means of its fortieths
 
 
 def label_learning_rates(curves: Mapping) -> dict:
@@ -81,9 +81,11 @@ def _shape(height: np.ndarray) -> Shape:
     kept = height[: np.isfinite(height).cumprod().sum()]
     lost = len(height) - len(kept)
     clipped = np.append(kept.clip(-1, 3), np.full(lost, 3.0))
-    slowness, rise = float(clipped.mean()), float((clipped - 1).clip(0).mean())
+    slowness = float(clipped.mean())
+    peak = max(float(part.mean()) for part in np.array_split(clipped, min(len(clipped), 40)))
+    rise = max(peak - 1, 0.0)
     if lost:
-        return Shape(4 + lost / len(height), slowness, 0.0, rise)
+        return Shape(4 + 1 / (1 + len(kept)), slowness, 0.0, rise)
     end = _end(kept)
     trend = -float(np.corrcoef(clipped, np.arange(len(clipped)))[0, 1]) if np.ptp(clipped) > 1e-9 else 0.0
     steadiness = max(trend, 1 - float(np.abs(clipped - 1).mean())) if len(clipped) > 2 else 0.0
@@ -96,8 +98,8 @@ def _evidence(low: Shape, optimal: Shape, high: Shape, very_high: Shape) -> floa
     return (
         (slow - fast) / (slow + fast)
         + (2 * low.steadiness - high.steadiness - very_high.steadiness)
-        - 2 * low.rise
-        + (min(low.level, 1) - min(high.level, 1)) / 2
+        - low.rise
+        + (min(low.level, 1) - min(high.level, 1)) / 4
         + np.sign(high.level - optimal.level)
         + (very_high.level - max(low.level, optimal.level, high.level))
     )
