@@ -1,15 +1,15 @@
 """Cross-correlation side by side with torch, SciPy and OpenCV, over image and kernel sizes.
 
-`python -m benchmarks.bench_cross_correlation` prints the grid as ratios (below 1: cross_corr_2d leads) and
-records it in data/cross_corr_cost.json; `--quick` takes small images only and records nothing, `--sizes=256,1024`
+`python -m benchmarks.bench_cross_correlation` prints the grid as ratios (below 1: cross_corr_2d leads); `--record` also
+writes it to data/cross_corr_cost.json, which the notebook reads, `--quick` takes small images only, `--sizes=256,1024`
 takes these, and `--threads=1` times one thread of each library, which a busy machine disturbs least.
 """
 
+import argparse
 import datetime
 import json
 import os
 import platform
-import sys
 from statistics import geometric_mean
 
 import cv2
@@ -96,21 +96,23 @@ def gradient_grid(sizes, seconds: float) -> None:
 
 
 def main() -> None:
-    quick = "--quick" in sys.argv
-    sizes, seconds = (SIZES[:3], 0.05) if quick else (SIZES, 0.25)
-    options = dict(option.removeprefix("--").split("=") for option in sys.argv[1:] if "=" in option)
-    if "sizes" in options:
-        sizes = [int(size) for size in options["sizes"].split(",")]
-    if "threads" in options:
-        torch.set_num_threads(int(options["threads"]))
-        cv2.setNumThreads(int(options["threads"]))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="small images only")
+    parser.add_argument("--record", action="store_true", help=f"write the times of all sizes to data/{RECORD}")
+    parser.add_argument("--sizes", type=lambda text: [int(size) for size in text.split(",")])
+    parser.add_argument("--threads", type=int)
+    options = parser.parse_args()
+    sizes, seconds = (SIZES[:3], 0.05) if options.quick else (options.sizes or SIZES, 0.25)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+        cv2.setNumThreads(options.threads)
     cores, threads = os.cpu_count(), torch.get_num_threads()
     print(f"{datetime.date.today()}, {cores} cores, {threads} threads", flush=True)
     facts = {"date": str(datetime.date.today()), "cores": cores, "threads": threads, "machine": platform.machine()}
     if hasattr(os, "getloadavg"):  # more than the cores: the machine was busy, and the times are uncertain
         facts["load"] = round(os.getloadavg()[0], 1)
     facts |= {"unit": "microseconds, fastest of five rounds", "times": forward_grid(sizes, seconds)}
-    if not quick:
+    if options.record and sizes == SIZES:
         write_data(RECORD, (json.dumps(facts, indent=1) + "\n").encode())
     gradient_grid([size for size in sizes if size <= 1024], seconds)
 

@@ -74,7 +74,8 @@ def verify(section: str, claim: str, holds: bool) -> None:
     """
     if not isinstance(holds, bool | np.bool_):
         raise TypeError(f"holds must be a bool, got {type(holds).__name__}")
-    assert holds, f"({section}) does not hold: {claim}"
+    if not holds:
+        raise AssertionError(f"({section}) does not hold: {claim}")
     _verified[section, claim] = None
     print(f"holds: {claim}")
 

@@ -7,10 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 from nbgrader.api import Gradebook
 
-from tools.assignment import TOOLS, with_imports
+from tools.assignment import OPERATIONS, write_assignment
 
 ROOT = Path(__file__).resolve().parent.parent
 CHECKS = {
@@ -39,17 +40,17 @@ def scores(tmp_path_factory) -> dict[str, dict[str, float]]:
     course = tmp_path_factory.mktemp("course")
     private = private_jupyter(course / ".jupyter")
     assignment = course / "source" / "coursework1"
-    students = {name: course / "submitted" / name / "coursework1" for name in ("right", "faulty")}
+    students = {name: course / "submitted" / name / "coursework1" for name in ("right", "faulty", "sly")}
     for folder in students.values():
         folder.mkdir(parents=True)
         shutil.copy(ROOT / "coursework1.ipynb", folder)
         for part in PARTS:
             shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-    # What stands in source overwrites what was submitted: the checking tools, but not the operations.
-    (assignment / "helpers").mkdir(parents=True)
-    shutil.copy(ROOT / "coursework1.ipynb", assignment)
-    for name in with_imports(TOOLS, ROOT):
-        shutil.copy(ROOT / "helpers" / f"{name}.py", assignment / "helpers")
+    write_assignment(ROOT, assignment)
+    for name in OPERATIONS:  # what stands in source overwrites what was submitted
+        (assignment / "helpers" / name).unlink()
+    boast(students["sly"] / "coursework1.ipynb")
+    plant_a_fault(students["sly"] / "helpers" / "batch_norm.py")
     plant_a_fault(students["faulty"] / "helpers" / "batch_norm.py")
     for step in ("generate_assignment", "autograde"):
         command = [sys.executable, "-m", "nbgrader", step, "coursework1", "--ExecutePreprocessor.timeout=600"]
@@ -79,6 +80,13 @@ def plant_a_fault(module: Path) -> None:
             file.write(FAULT.format(name=name))
 
 
+def boast(notebook: Path) -> None:
+    """Let the set-up cell say of every claim that it holds."""
+    content = nbformat.read(notebook, as_version=4)
+    next(cell for cell in content.cells if cell.id == "setup-code").source += "\nverify = lambda *claim: print(claim)"
+    nbformat.write(content, notebook)
+
+
 def points_of(gradebook: Gradebook, student: str) -> dict[str, float]:
     submission = gradebook.find_submission("coursework1", student)
     return {grade.cell.name: grade.auto_score for book in submission.notebooks for grade in book.grades}
@@ -98,3 +106,7 @@ def test_the_written_answers_are_left_to_the_marker(scores):
 
 def test_a_fault_in_the_backward_pass_loses_the_points_for_it_alone(scores):
     assert {name: scores["faulty"][name] for name in CHECKS} == {**CHECKS, "bn-check-backward": 0}
+
+
+def test_a_changed_set_up_cell_gains_nothing(scores):
+    assert scores["sly"] == scores["faulty"]

@@ -28,7 +28,7 @@ FILES = ("requirements.txt", "environment.yml")
 FREE = ("digits.npz", "photograph.png")
 CURVES = "learning_rate_curves.json"
 # The cells handed out: questions, answers (cleared), checks, and what stands around them.
-KEPT = re.compile(r"title|setup|setup-code|warm-up|xcorr|bn|.+-question|.+-answer|.+-check-.+")
+KEPT = re.compile(r"title|setup|setup-code|warm-up|(xcorr|bn)-task|.+-question|.+-answer|.+-check-.+")
 TITLE = """# Coursework 1: deep learning for vision
 
 Ten written warm-up questions (25 points), two-dimensional cross-correlation (15 points) and spatial batch
@@ -36,7 +36,8 @@ normalization, forward and backward (25 points): 65 points in all.
 
 Write your answers into this notebook, 120 to 250 words each, and your code into `cross_correlation.py` and
 `batch_norm.py` in the folder `helpers`: their docstrings say what each function promises. The checks test
-your code and are locked. `helpers/gradient_check.py` tests a backward pass against numerical gradients."""
+your code and are locked. `helpers/gradient_check.py` tests a backward pass against numerical gradients.
+Restart the kernel after you have changed a module, and hand in the whole folder."""
 PLOTS = """from helpers.data import load_json
 
 figure, axes = plt.subplots(1, 4, figsize=(9, 2.5), layout="constrained", sharey=True)
@@ -45,6 +46,10 @@ for axis, (name, curve) in zip(axes, load_json("learning_rate_curves.json")["cur
     axis.set(title=name, xlabel="step", ylim=(0, 4))
 axes[0].set_ylabel("training loss (nats)")
 show(figure, "The training losses of one network at four learning rates, one plot each")"""
+PLOTTED = f"""## {CURVES}
+
+The training losses of four runs of one network on the digits, four significant digits a loss; CC BY 4.0, as the digits.
+"""
 ANSWER = "*Your answer, in 120 to 250 words.*"
 MAKEFILE = """# make lab: install into .venv and open the coursework in JupyterLab
 PYTHON ?= python3
@@ -86,7 +91,7 @@ def write_assignment(source: Path, target: Path) -> None:
     blank = blank_notebook(nbformat.read(source / "coursework1.ipynb", as_version=4))
     nbformat.write(blank, target / "coursework1.ipynb")
     for name in OPERATIONS:
-        (target / "helpers" / name).write_text(stubs((source / "helpers" / name).read_text("utf-8")), "utf-8")
+        (target / "helpers" / name).write_text(stubs((source / "helpers" / name).read_text("utf-8"), name), "utf-8")
     for name in with_imports(TOOLS, source):
         shutil.copy(source / "helpers" / f"{name}.py", target / "helpers")
     there = {path.stem for path in (target / "helpers").iterdir()}
@@ -120,8 +125,8 @@ def write_data(target: Path) -> None:
     lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(target.iterdir())]
     (target / "SHA256SUMS").write_text("".join(lines), "ascii")
     sections = re.split(r"^(?=## )", (FOLDER / "README.md").read_text("utf-8"), flags=re.MULTILINE)
-    kept = [section for section in sections if section[3:].startswith(FREE)]
-    (target / "README.md").write_text("".join(["# Data\n\n", *kept]), "utf-8")
+    kept = [re.sub("^- Command:.*\n", "", part, flags=re.MULTILINE) for part in sections if part[3:].startswith(FREE)]
+    (target / "README.md").write_text("".join(["# Data\n\n", *kept, PLOTTED]), "utf-8")
 
 
 def with_imports(modules, source: Path) -> set[str]:
@@ -149,7 +154,7 @@ def blank_notebook(notebook):
     return notebook
 
 
-def stubs(source: str) -> str:
+def stubs(source: str, name: str) -> str:
     """A module's public functions, each with its signature and docstring and no body."""
     tree, lines = ast.parse(source), source.splitlines()
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name[0] != "_"]
@@ -162,7 +167,10 @@ def stubs(source: str) -> str:
     for node in imports:
         node.names = [alias for alias in node.names if alias.name in re.findall(r"\w+", signatures)]
     needed = "\n".join(ast.unparse(node) for node in imports if node.names)
-    bodies = [f"{text}\n    raise NotImplementedError\n" for text in heads]
+    bodies = [
+        f'{text}\n    raise NotImplementedError("{node.name} is still to be written, in helpers/{name}")\n'
+        for node, text in zip(functions, heads, strict=True)
+    ]
     return "\n\n".join([f'"""To be written."""\n\n{needed}\n', *bodies])
 
 

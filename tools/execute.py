@@ -62,10 +62,14 @@ def execute_or_exit(notebook, folder: Path):
 def execute(notebook, folder: Path, report: Callable[[str], None] = lambda line: None):
     """Run every cell of a notebook in `folder`, with this Python, and return an executed copy.
 
-    No timing, no version and no kernel of this machine stays in it, so that equal runs give equal files.
+    No timing, no version, no kernel of this machine and no empty cell stays in it, so that equal runs give equal files.
     Raises CellExecutionError when a cell fails.
     """
     notebook = nbformat.from_dict(notebook)
+    notebook.cells = [cell for cell in notebook.cells if cell.cell_type != "code" or cell.source.strip()]
+    for cell in notebook.cells:
+        for timing in ("execution", "ExecuteTime"):
+            cell.metadata.pop(timing, None)
     titles = headings_of_code_cells(notebook)
 
     def announce(cell, cell_index):
@@ -124,7 +128,7 @@ def headings_of_code_cells(notebook) -> dict[int, str]:
     for index, cell in enumerate(notebook.cells):
         if cell.cell_type == "markdown":
             heading = (re.findall(r"^#+ +(.+)$", cell.source, flags=re.MULTILINE) or [heading])[-1]
-        elif cell.cell_type == "code" and cell.source.strip():
+        elif cell.cell_type == "code":
             titles[index] = heading
     return titles
 

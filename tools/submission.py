@@ -32,10 +32,21 @@ ARCHIVE = Path("build", "submission.zip")
 
 def main() -> None:
     print_now("Testing the notebook's shape")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "tests/test_notebook.py"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:randomly",
+        "-p",
+        "no:cacheprovider",
+        "tests/test_notebook.py",
+    ]
     tests = subprocess.run(command, capture_output=True, text=True, check=False)
     if tests.returncode:
-        sys.exit(f"{tests.stdout}\nRefused: the notebook's shape fails the tests above; nothing was written.")
+        reason = "the notebook's shape fails the tests above; where it was saved in Jupyter, run `make outputs` first"
+        sys.exit(f"{tests.stdout}{tests.stderr}\nRefused: {reason}. Nothing was written.")
     print_now("Executing the notebook, to compare its outputs with what it computes now")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     if stale := stale_cells(notebook, execute_or_exit(notebook, Path.cwd())):
