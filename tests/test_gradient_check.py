@@ -322,6 +322,27 @@ def test_rounding_is_how_far_outputs_stray_from_a_smooth_curve():
     assert rounding[7] == 7 * EPSILON
 
 
+def test_rounding_is_the_standard_deviation_about_a_curve_of_degree_4():
+    points, outputs, x = [], np.random.default_rng(1).normal(size=10), np.array([2.0, 1e-9])
+    slopes = Slopes(lambda x: points.append(x.copy()) or outputs[[len(points) - 1]], x, None)
+    (rounding,) = slopes.rounding
+    moves = np.array(points[1:]) - x
+    length = np.maximum(2.0**-24 * slopes.smallest, 16 * EPSILON * x)
+    assert np.all(np.abs(moves) <= length)
+    assert np.all(np.abs(moves).max(0) > 0.2 * length)
+    assert np.all((moves.min(0) < 0) & (moves.max(0) > 0))
+    place = moves[:, 0] / length[0]
+    strays = outputs[1:] - np.polyval(np.polyfit(place, outputs[1:], 4), place)
+    assert rounding == pytest.approx(np.sqrt((strays**2).sum() / 4), rel=1e-6)  # nine points less five coefficients
+
+
+@pytest.mark.parametrize("beyond", [np.nan, np.inf])
+def test_outputs_that_are_not_finite_near_x_have_the_rounding_of_one_operation(beyond):
+    slopes = Slopes(lambda x: np.where(x == 3.0, 5.0, beyond), np.array([3.0]), None)
+    with np.errstate(all="ignore"):
+        assert slopes.rounding == 5 * EPSILON
+
+
 def scripted(results):
     """Slopes at x = 2, with a spread of 0, whose tables give these results; and how each was asked for."""
     slopes, asked = Slopes(np.sin, np.array([2.0]), None), []
