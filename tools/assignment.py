@@ -46,7 +46,8 @@ for axis, (name, curve) in zip(axes, load_json("learning_rate_curves.json")["cur
     axis.set(title=name, xlabel="step", ylim=(0, 4))
 axes[0].set_ylabel("training loss (nats)")
 show(figure, "The training losses of one network at four learning rates, one plot each")"""
-PLOTTED = f"""## {CURVES}
+PLOTTED = f"""
+## {CURVES}
 
 The training losses of four runs of one network on the digits, four significant digits a loss; CC BY 4.0, as the digits.
 """
