@@ -363,6 +363,17 @@ def test_steadiness_is_the_straightness_of_the_fall_or_the_nearness_to_the_start
     assert shapes["c"].steadiness == pytest.approx(steadiness)
 
 
+def test_three_losses_are_a_trend():
+    shapes = curve_shapes({"a": [1, 0.5, 0], "b": [1, 1, 1], "c": [1, 1, 1], "d": [1, 1, 1]})
+    assert shapes["a"].steadiness == pytest.approx(1)
+
+
+def test_a_rise_is_that_of_the_highest_fortieth():
+    spike = np.append(np.ones(79), 3.0)
+    shapes = curve_shapes({"a": [1, 0, 0, 0], "b": spike, "c": [1, 1, 1], "d": [1, 1, 1]})
+    assert shapes["b"].rise == 1
+
+
 def test_two_losses_are_no_trend():
     assert curve_shapes({**LONG, "b": [1, 0.5], "c": [1, 0.5]})["b"].steadiness == 0
 
