@@ -960,6 +960,12 @@ def test_what_a_millionth_of_the_largest_slope_excuses_is_not_counted_as_wrong()
     assert found.fault.endswith("; wrong in 2 of 4 by plain differences")
 
 
+def test_a_slope_of_zero_that_is_searched_and_found_exact_is_zero():
+    found, _, course = judged([0.0], [0.0], [(0.0, 0.0, 0.0)], noise=1.0)
+    assert course.searched == [0]
+    assert "forward ignores it" in found.fault
+
+
 def test_where_every_slope_is_zero_forward_ignores_the_input():
     assert "forward ignores it" in judged([0.0, 0.0], [0.0, 0.0], None)[0].fault
 
