@@ -8,7 +8,7 @@ import matplotlib.image
 import numpy as np
 
 FOLDER = Path(__file__).resolve().parent.parent / "data"
-WRITERS = (646, 1029, 1287)  # digits stand in the order of 13 writers; some rows at which another one begins
+FORMS = (646, 1029, 1287)  # digits stand in the order of the 14 forms they were written into; rows where one begins
 
 
 def load_digits() -> tuple[np.ndarray, np.ndarray]:

@@ -10,11 +10,11 @@ from torch.nn.functional import cross_entropy, pad
 
 from helpers.autograd import batch_norm
 from helpers.cross_correlation import cross_corr_2d
-from helpers.data import WRITERS, load_digits
+from helpers.data import FORMS, load_digits
 from helpers.threads import one_thread
 
 CHANNELS = (1, 4, 4)  # of the image and of the two layers' feature maps
-TEST = WRITERS[2]  # digits from here on, of other writers, are the test set
+TEST = FORMS[2]  # digits from here on, from other forms, are the test set
 
 
 @dataclass(frozen=True)

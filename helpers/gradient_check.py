@@ -82,9 +82,10 @@ def check_gradients(
     The report fails, and says where and how, when a gradient is wrong, missing, not finite, or of another shape, kind
     or dtype than its input; when forward or backward changes an array that it was given, or gives something else when
     called again; when backward is not linear in dout; when forward ignores an input, so that the check would prove
-    nothing; when an input or out is not a finite float64 array. At a kink (ReLU at 0) no gradient exists; the report
-    says so unless backward gives the mean of the slopes on both sides. The inputs are never changed, and arrays that
-    the functions keep (running statistics in a dictionary, a module's buffers, an object's attributes) are put back.
+    nothing; when an input or out is not a finite float64 array, or a gradient holds no more than the digits of
+    float32. At a kink (ReLU at 0) no gradient exists; the report says so unless backward gives the mean of the slopes
+    on both sides. The inputs are never changed, and arrays that the functions keep (running statistics in a
+    dictionary, a module's buffers, an object's attributes) are put back.
 
     Raises TypeError when inputs is not a sequence, ValueError when the tolerance is not between 0 and 1.
     """

@@ -32,9 +32,9 @@ def test_the_digits_are_1797_images_of_8_by_8_pixels_with_their_labels():
     assert (images.shape, images.dtype, labels.shape, labels.dtype) == ((1797, 8, 8), "f8", (1797,), "i8")
 
 
-def test_each_writer_begins_with_the_digits_in_their_order():
+def test_a_form_begins_with_the_digits_in_their_order():
     labels = data.load_digits()[1]
-    for row in data.WRITERS:
+    for row in data.FORMS:
         np.testing.assert_array_equal(labels[row : row + 30], np.arange(30) % 10)
         assert (labels[row - 30 : row] != np.arange(30) % 10).any()
 

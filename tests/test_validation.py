@@ -25,7 +25,7 @@ def test_error_rates_are_multiples_of_one_sample_of_their_own_set(selection):
         np.testing.assert_allclose(errors * size, np.round(errors * size), atol=1e-9)  # rounding of a quotient
 
 
-def test_digits_of_writers_on_every_side_hide_a_part_of_the_error():
+def test_digits_of_one_form_on_every_side_hide_a_part_of_the_error():
     runs = [[validation.select_penalty(apart, seed) for seed in range(10)] for apart in (True, False)]
     apart, mixed = (np.mean([run.test[run.chosen] for run in some]) for some in runs)
     assert 0.11 < apart < 0.15

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from helpers.data import WRITERS, load_digits
+from helpers.data import FORMS, load_digits
 from helpers.threads import one_thread
 
 MARGIN = 2  # pixels of empty border around a digit, so that no shift cuts into it
@@ -64,10 +64,10 @@ def shift(images: np.ndarray, down: np.ndarray, right: np.ndarray) -> np.ndarray
 def accuracy_by_shift(augmented: bool, steps: int = 800, seed: int = 0) -> np.ndarray:
     """Test accuracy (5, 5) by shift (down, right) of a network trained with or without random shifts.
 
-    100 hidden ReLUs, SGD with momentum; the last 510 digits, of other writers, are split off before augmentation.
+    100 hidden ReLUs, SGD with momentum; the last 510 digits, from other forms, are split off before augmentation.
     """
     (images, labels), rng = load_digits(), np.random.default_rng(seed)
-    (train_x, test_x), (train_y, test_y) = (np.split(array, WRITERS[2:]) for array in (images, labels))
+    (train_x, test_x), (train_y, test_y) = (np.split(array, FORMS[2:]) for array in (images, labels))
     shapes = ((144, 100), (100, 10))
     parameters = [torch.from_numpy(rng.normal(0, np.sqrt(2 / shape[0]), shape)) for shape in shapes]
     parameters += [torch.zeros(shape[1], dtype=torch.float64) for shape in shapes]

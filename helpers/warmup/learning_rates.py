@@ -93,7 +93,7 @@ def _shape(height: np.ndarray) -> Shape:
 
 
 def _evidence(low: Shape, optimal: Shape, high: Shape, very_high: Shape) -> float:
-    """The clauses of the rule, each worth about a point where it speaks clearly, the fourth half a point."""
+    """The clauses of the rule, each worth about a point where it speaks clearly, the fourth a quarter of a point."""
     slow, fast = (max(shape.slowness, 1e-6) ** 2 for shape in (low, optimal))
     return (
         (slow - fast) / (slow + fast)

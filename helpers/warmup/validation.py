@@ -6,7 +6,7 @@ from math import comb
 import numpy as np
 from matplotlib.axes import Axes
 
-from helpers.data import WRITERS, load_digits
+from helpers.data import FORMS, load_digits
 
 TRAINING = 150  # digits
 PENALTIES = 10.0 ** np.arange(-6, 4)  # of the squared weights: the smaller, the more freely the model fits
@@ -26,11 +26,12 @@ def select_penalty(apart: bool = True, seed: int = 0) -> Selection:
     """Choose the ridge penalty of a digit classifier by its error on the validation set.
 
     150 random features relu(x W); regularized least squares fits their readout to 150 digits of the training set.
-    Training, validation and test set come from different writers; if not apart, all digits are shuffled first.
+    Training, validation and test set come from different filled-in forms, nearly always
+    other writers; if not apart, all digits are shuffled first.
     """
     rng = np.random.default_rng(seed)
     images, labels = load_digits()
-    parts = np.split(np.arange(len(images)) if apart else rng.permutation(len(images)), WRITERS[:2])
+    parts = np.split(np.arange(len(images)) if apart else rng.permutation(len(images)), FORMS[:2])
     parts[0] = rng.choice(parts[0], TRAINING, replace=False)
     train = parts[0]
     pixels = images.reshape(-1, 64) - images[train].reshape(-1, 64).mean(0)  # preprocessing learns there too
