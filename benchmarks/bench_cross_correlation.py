@@ -102,6 +102,8 @@ def main() -> None:
     parser.add_argument("--sizes", type=lambda text: [int(size) for size in text.split(",")])
     parser.add_argument("--threads", type=int)
     options = parser.parse_args()
+    if options.record and (options.quick or options.sizes):
+        parser.error("--record takes all sizes: neither --quick nor --sizes")
     sizes, seconds = (SIZES[:3], 0.05) if options.quick else (options.sizes or SIZES, 0.25)
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -112,7 +114,7 @@ def main() -> None:
     if hasattr(os, "getloadavg"):  # more than the cores: the machine was busy, and the times are uncertain
         facts["load"] = round(os.getloadavg()[0], 1)
     facts |= {"unit": "microseconds, fastest of five rounds", "times": forward_grid(sizes, seconds)}
-    if options.record and sizes == SIZES:
+    if options.record:
         write_data(RECORD, (json.dumps(facts, indent=1) + "\n").encode())
     gradient_grid([size for size in sizes if size <= 1024], seconds)
 

@@ -54,8 +54,6 @@ def _holders(function: Callable) -> list[dict]:
             parts += thing
         elif _is_state(thing):
             found.append({"": thing})
-        elif isinstance(thing, torch.nn.Module):
-            found += [module._buffers for module in thing.modules()]
         elif isinstance(thing, partial):
             parts += [thing.func, *thing.args, *thing.keywords.values()]
         elif inspect.ismethod(thing):

@@ -1520,6 +1520,27 @@ def test_statistics_in_lists_and_objects_of_objects_are_put_back():
     assert not net.norm.running_mean.any()
 
 
+def test_a_module_keeps_more_than_buffers():
+    class Layer(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = torch.nn.BatchNorm1d(3).double()
+            self.inner.bn_param = {"running_mean": np.zeros(3)}
+            self.seen = np.zeros(3)
+
+        def forward(self, x):
+            mean = x.detach().numpy().mean(0)
+            self.seen += mean
+            self.inner.bn_param["running_mean"] = self.inner.bn_param["running_mean"] + mean
+            return self.inner(x)
+
+    layer = Layer()
+    check_autograd(layer, [torch.linspace(1, 2, 12, dtype=torch.float64).view(4, 3).sin()])
+    assert not layer.seen.any()
+    assert not layer.inner.bn_param["running_mean"].any()
+    assert not layer.inner.running_mean.any()
+
+
 def test_state_at_the_end_of_a_long_chain_is_put_back():
     last = chain = {"mean": np.zeros(3)}
     for _ in range(3000):

@@ -52,7 +52,7 @@ class Layer:
 
 @cache
 def layers(name: str) -> tuple[Layer, ...]:
-    """The layers of "AlexNet", "VGG-16", "GoogLeNet" or "ResNet-50", or what a paper had, as in `builders` below.
+    """The layers of "AlexNet", "VGG-16", "GoogLeNet" or "ResNet-50", or of the paper where it differs (`builders`).
 
     "AlexNet", "GoogLeNet" (batch norm, no auxiliary heads, 3x3 in the branch that the paper calls 5x5) and
     "ResNet-50" (strides in the 3x3, the paper's in the 1x1 before it) are torchvision's; "AlexNet 2012" has the
@@ -64,8 +64,8 @@ def layers(name: str) -> tuple[Layer, ...]:
         "VGG-16": _vgg,
         "GoogLeNet": partial(_googlenet, 3, True),
         "GoogLeNet (paper)": partial(_googlenet, 5, False),
-        "ResNet-50": partial(_resnet, 3),
-        "ResNet-50 (paper)": partial(_resnet, 1),
+        "ResNet-50": partial(_resnet, False),
+        "ResNet-50 (paper)": partial(_resnet, True),
     }
     if name not in builders:
         raise ValueError(f"unknown network {name!r}; known are {', '.join(builders)}")
@@ -184,22 +184,23 @@ def _inception(net, name, widths, kernel, norm) -> None:
     _join(net, name, "concat", (*branches, pooled), one + three + five + projection)
 
 
-def _resnet(strided) -> list[Layer]:
+def _resnet(early) -> list[Layer]:
     net = _image(224)
     _conv(net, "conv1", net[-1], 64, 7, stride=2, norm=True)
     _pool(net, "pool1", padding=1)
     for stage, (width, count) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3)), 2):
         for i in range(1, count + 1):
-            _bottleneck(net, f"{stage}.{i}", width, 2 if i == 1 and stage > 2 else 1, strided)
+            stride = 2 if i == 1 and stage > 2 else 1
+            _bottleneck(net, f"{stage}.{i}", width, *((stride, 1) if early else (1, stride)))
     _pool(net, "global pool", kernel=7, stride=1)
     return _classifier(net, 1000)
 
 
-def _bottleneck(net, name, width, stride, strided) -> None:
+def _bottleneck(net, name, width, first, second) -> None:
     conv, source = partial(_conv, net, norm=True), net[-1]
-    residual = conv(f"{name} 1x1", source, width, 1, stride=stride if strided == 1 else 1)
-    residual = conv(f"{name} 3x3", residual, width, 3, stride=stride if strided == 3 else 1)
+    residual = conv(f"{name} 1x1", source, width, 1, stride=first)
+    residual = conv(f"{name} 3x3", residual, width, 3, stride=second)
     residual = conv(f"{name} expand", residual, 4 * width, 1)
     if source.output != residual.output:
-        source = conv(f"{name} projection", source, 4 * width, 1, stride=stride)
+        source = conv(f"{name} projection", source, 4 * width, 1, stride=first * second)
     _join(net, name, "add", (source, residual), 4 * width)

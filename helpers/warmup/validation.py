@@ -26,14 +26,13 @@ def select_penalty(apart: bool = True, seed: int = 0) -> Selection:
     """Choose the ridge penalty of a digit classifier by its error on the validation set.
 
     150 random features relu(x W); regularized least squares fits their readout to 150 digits of the training set.
-    Training, validation and test set come from different filled-in forms, nearly always
-    other writers; if not apart, all digits are shuffled first.
+    The three sets come from different filled-in forms, nearly always of other writers; if not apart, all digits are
+    shuffled first.
     """
     rng = np.random.default_rng(seed)
     images, labels = load_digits()
     parts = np.split(np.arange(len(images)) if apart else rng.permutation(len(images)), FORMS[:2])
-    parts[0] = rng.choice(parts[0], TRAINING, replace=False)
-    train = parts[0]
+    train = parts[0] = rng.choice(parts[0], TRAINING, replace=False)
     pixels = images.reshape(-1, 64) - images[train].reshape(-1, 64).mean(0)  # preprocessing learns there too
     features = np.maximum(pixels @ rng.normal(0, 1 / 8, (64, 150)), 0)
     gram, target = features[train].T @ features[train], features[train].T @ np.eye(10)[labels[train]]
