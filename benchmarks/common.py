@@ -1,25 +1,27 @@
 """What the benchmarks share: timings taken side by side."""
 
 import math
+import timeit
 from collections.abc import Callable
 
-import torch
-from torch.utils.benchmark import Timer
+ROUNDS = 5
 
 
 def side_by_side(candidates: dict[str, Callable], seconds: float) -> dict[str, float]:
-    """The fastest of several rounds, in microseconds a call, of every candidate; the rounds alternate.
+    """Return the time of a call of every candidate in microseconds: the fastest of five rounds, taken in turn.
 
-    Every candidate gets about `seconds`, and at least one call after the first, unless that took a second.
+    Every candidate gets about `seconds` after a first call, and at least one call, unless the first took a second.
     """
-    threads = torch.get_num_threads()
-    timers = {name: Timer("f()", globals={"f": f}, num_threads=threads) for name, f in candidates.items()}
-    first = {name: timer.timeit(1).mean for name, timer in timers.items()}
-    fastest = {name: time if time > 1 else math.inf for name, time in first.items()}
-    rounds = 5
-    for _ in range(rounds):
-        for name, timer in timers.items():
-            calls = seconds / rounds / min(first[name], fastest[name])
-            if calls >= 1 or fastest[name] == math.inf:
-                fastest[name] = min(fastest[name], timer.timeit(max(1, int(calls))).mean)
+    fastest = {}
+    for name, function in candidates.items():
+        function()  # compiles, plans and allocates
+        first = timeit.timeit(function, number=1)
+        fastest[name] = first if first > 1 else math.inf
+    for _ in range(ROUNDS):
+        for name, function in candidates.items():
+            if fastest[name] > 1 and fastest[name] < math.inf:
+                continue
+            once = timeit.timeit(function, number=1)
+            calls = max(1, int(seconds / ROUNDS / max(once, 1e-6)))
+            fastest[name] = min(fastest[name], timeit.timeit(function, number=calls) / calls)
     return {name: 1e6 * time for name, time in fastest.items()}

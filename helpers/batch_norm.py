@@ -1,148 +1,239 @@
-"""Batch normalization of feature vectors and feature maps: forward and backward, training and test mode."""
+"""Batch normalization of vectors and of feature maps: forward and backward, in training and at test time."""
 
 import math
 from numbers import Real
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from helpers import channel_arithmetic as arithmetic
-from helpers.interop import Array, as_tensors, shown
+from helpers import loops, vector_loops
+from helpers.arrays import Array, as_numpy, as_tensor, check_arrays, give_back
+from helpers.threads import run_in_threads
 
-_AVERAGES = ("running_mean", "running_var")
-_COMPUTE_DTYPE = dict.fromkeys((torch.float16, torch.bfloat16, torch.float32), torch.float32)
-_COMPUTE_DTYPE[torch.float64] = torch.float64
-_BELOW_AUTOGRAD = torch._C._AutoDispatchBelowAutograd  # nothing is recorded, nor asked whether it should be
+RUNNING = ("running_mean", "running_var")
+AXES = {2: "(N, D)", 4: "(N, C, H, W)"}
+DTYPES = {torch.float16, torch.bfloat16, torch.float32, torch.float64, np.float16, np.float32, np.float64}
+VALUES_PER_THREAD = 30_000  # take longer than to wake a thread: `python -m benchmarks.bench_batch_norm --tune`
 
 
 class Cache(NamedTuple):
-    """What the backward pass needs: the caller's own array, not a copy, and a few numbers a channel.
-
-    statistics is (center, shrink, shift, inverse_std, factor), each of shape (C,), such that x_hat is
-    ((x - center) shrink - shift) inverse_std, or a list of these for blocks of channels; factor is gamma inverse_std.
-    The center is None (0) where all means are at most a quarter of the standard deviation, else the mean as far as the
-    dtype can tell; shift is the mean of what is left; shrink is None (1) unless squares would overflow even so.
-    """
+    """What the backward pass needs: the caller's own x and gamma, and M, V and rest of every channel, (3, C)."""
 
     x: Array
-    mode: str
-    statistics: tuple | list
+    gamma: Array
+    training: bool
+    eps: float
+    statistics: Array
+
+
+def batchnorm_forward(x: Array, gamma: Array, beta: Array, bn_param: dict) -> tuple[Array, Cache]:
+    """Normalize every feature over the batch: spatial_batchnorm_forward for x of shape (N, D)."""
+    return run_forward(x, gamma, beta, bn_param, 2)
+
+
+def batchnorm_backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
+    """Gradients (dx, dgamma, dbeta) of batchnorm_forward: spatial_batchnorm_backward for dout of shape (N, D)."""
+    return run_backward(dout, cache)
 
 
 def spatial_batchnorm_forward(x: Array, gamma: Array, beta: Array, bn_param: dict) -> tuple[Array, Cache]:
     """Normalize every channel over batch, height and width, then scale and shift it.
 
-    out = gamma (x - M) / sqrt(V + eps) + beta. In "train" M and V are the channel's mean and biased variance
-    in this batch, and running <- momentum running + (1 - momentum) batch; in "test" they are the running
-    statistics.
+    out = gamma x_hat + beta, where x_hat = (x - M) / sqrt(V + eps). In "train", M and V are the mean and the biased
+    variance of the channel in this batch, and running = momentum running + (1 - momentum) batch. In "test", they are
+    the running statistics.
 
-    x: (N, C, H, W), gamma and beta: (C,), all NumPy arrays or all torch tensors, of one floating-point dtype;
-    float16 and bfloat16 compute in float32. bn_param: "mode", "train" or "test"; "eps" (1e-5), held within the
-    range of the dtype; "momentum" (0.9), the share that the old running statistics keep; "running_mean" and
-    "running_var", (C,), of x's dtype, zeros when absent. "train" puts new ones there once all has succeeded; a
-    variance too large for the dtype is inf.
-
-    Returns out, of x's kind, dtype, shape and memory order, outside any autograd graph and without the tangents of
-    forward mode (helpers.autograd.batch_norm is differentiable), and the cache, which refers to x itself: whoever
-    changes x before the backward pass gets wrong gradients.
-    Raises ValueError, naming it: mode, a shape, an empty batch, eps not positive, momentum outside [0, 1], in
-    "test" a negative running_var. TypeError: bn_param no dict, eps or momentum no numbers, mixed or other kinds or
-    dtypes.
-    Source: Ioffe and Szegedy (2015), Batch Normalization, algorithms 1 and 2.
+    x: (N, C, H, W); gamma, beta: (C,); all NumPy arrays or all torch tensors, of one floating-point dtype. bn_param:
+    "mode", "train" or "test"; "eps" (1e-5); "momentum" (0.9); "running_mean" and "running_var", (C,), zeros when
+    absent. "train" puts new ones there once all else has succeeded.
+    Returns out, like x, and the cache, which refers to x and gamma: change neither before the backward pass.
+    Raises ValueError: mode, a shape, an empty batch, eps not positive, momentum outside [0, 1]. TypeError: bn_param no
+    dictionary, eps or momentum no number, integers, mixed kinds or dtypes.
+    Source: Ioffe and Szegedy (2015), Batch Normalization, algorithms 1 and 2. There the running variance is unbiased.
     """
-    return _forward(x, gamma, beta, bn_param, ("N", "C", "H", "W"))
+    return run_forward(x, gamma, beta, bn_param, 4)
 
 
 def spatial_batchnorm_backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
-    """Gradients (dx, dgamma, dbeta) of sum(out * dout), where x_hat = (x - M) / sqrt(V + eps).
+    """Gradients (dx, dgamma, dbeta) of the sum of out * dout.
 
-    Over the m = N H W values of a channel, dbeta = sum dout and dgamma = sum dout x_hat. In "train", where M
-    and V depend on x, dx = gamma / sqrt(V + eps) (dout - dbeta / m - x_hat dgamma / m); in "test", where they
-    do not, dx = gamma / sqrt(V + eps) dout. dout and the results are of x's kind and dtype.
+    dbeta = sum dout and dgamma = sum dout x_hat over the m = N H W values of a channel. In "train",
+    dx = gamma / sqrt(V + eps) (dout - dbeta / m - x_hat dgamma / m); in "test", where M and V do not depend on x,
+    dx = gamma / sqrt(V + eps) dout. All three have x's kind and dtype.
     Raises ValueError: dout of another shape than x. TypeError: of another kind or dtype.
     """
-    tensors, give_back = as_tensors(dout=dout, x=cache.x)
-    grads, x = tensors
-    if grads.shape != x.shape:
-        raise ValueError(f"dout must have the shape of x, {tuple(x.shape)}, got {tuple(grads.shape)}")
-    if grads.dtype is not x.dtype:
-        raise TypeError(f"dout must have the dtype of x, {x.dtype}, got {grads.dtype}")
-    with _BELOW_AUTOGRAD():
-        (grads, maps), give_back = _computable(tensors, give_back)
-        arrays = maps.transpose(1, -1), grads.transpose(1, -1), cache.statistics
-        dx, dgamma, dbeta = arithmetic.by_blocks(arithmetic.gradients, arrays, cache.mode)
-        return give_back(dx), give_back(dgamma), give_back(dbeta)
+    return run_backward(dout, cache)
 
 
-def batchnorm_forward(x: Array, gamma: Array, beta: Array, bn_param: dict) -> tuple[Array, Cache]:
-    """Normalize every feature over the batch: spatial_batchnorm_forward for x (N, D)."""
-    return _forward(x, gamma, beta, bn_param, ("N", "D"))
+def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, bn_param: dict) -> Tensor:
+    """Normalize tensors (N, D) or (N, C, H, W) like the two forward functions, as one differentiable torch operation.
+
+    It has derivatives of any order, works under torch.func, and raises what those two raise.
+    """
+    if not isinstance(x, Tensor):
+        raise TypeError(f"x must be a torch tensor, got {type(x).__name__}")
+    out, cache = run_forward(x, gamma, beta, bn_param, 2 if x.dim() == 2 else 4, differentiable=True)
+    if isinstance(cache.statistics, Tensor):  # torch computed out, and has recorded how
+        return out
+    return BatchNorm.apply(x, gamma, beta, out, cache)
 
 
-def batchnorm_backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
-    """Gradients (dx, dgamma, dbeta) of batchnorm_forward: spatial_batchnorm_backward for dout (N, D)."""
-    return spatial_batchnorm_backward(dout, cache)
+class BatchNorm(torch.autograd.Function):
+    """The backward pass, attached to the output of the forward pass."""
+
+    @staticmethod
+    def forward(ctx, x, gamma, beta, out, cache):
+        ctx.save_for_backward(x, gamma)  # torch frees them early, and notices when they are overwritten
+        ctx.cache = cache._replace(x=None, gamma=None)
+        return out
+
+    @staticmethod
+    def backward(ctx, dout):
+        x, gamma = ctx.saved_tensors
+        cache = ctx.cache._replace(x=x, gamma=gamma)
+        return *run_backward(dout, cache, differentiable=torch.is_grad_enabled()), None, None
 
 
-def _forward(x, gamma, beta, bn_param, axes):
-    mode, eps, momentum, running = _read(bn_param)
-    tensors, give_back = as_tensors(x=x, gamma=gamma, beta=beta, **running)
-    _check(tensors, ("gamma", "beta", *running), axes)
-    with _BELOW_AUTOGRAD():
-        (maps, scale, offset, *old), give_back = _computable(tensors, give_back)
-        if len(old) < 2:
-            old = [old.pop() if name in running else torch.zeros_like(scale) for name in _AVERAGES]
-        if mode == "test" and (old[1] < 0).any():
-            raise ValueError(f"bn_param['running_var'] must not be negative, got {old[1].min().item()}")
-        arrays = maps.transpose(1, -1), scale, offset, *old
-        out, mean, var, statistics = arithmetic.by_blocks(arithmetic.normalize, arrays, mode, eps)
-        out = give_back(out)
-        if mode == "train":
-            mean, var = map(arithmetic.average, old, (mean, var), (momentum, momentum))
-            bn_param.update(running_mean=give_back(mean), running_var=give_back(var))
-        return out, Cache(x, mode, statistics)
+def run_forward(x, gamma, beta, bn_param, dimensions, differentiable=False):
+    training, eps, momentum = read_settings(bn_param)
+    zeros_like = torch.zeros_like if isinstance(gamma, Tensor) else np.zeros_like
+    given = {name: bn_param[name] if name in bn_param else zeros_like(gamma) for name in RUNNING}
+    check_inputs(dimensions, x=x, gamma=gamma, beta=beta, **given)
+    arrays = read_arrays(x, gamma, beta, *given.values())
+    if arrays:
+        out, running, statistics = forward_in_loops(training, eps, momentum, *arrays)
+    else:
+        with torch.set_grad_enabled(differentiable and torch.is_grad_enabled()):
+            tensors = read_tensors(x, gamma, beta, *given.values())
+            out, running, statistics = forward_in_torch(training, eps, momentum, *tensors)
+    out = give_back(out, x)
+    if training:
+        bn_param.update(running_mean=give_back(running[0], x), running_var=give_back(running[1], x))
+    return out, Cache(x, gamma, training, eps, statistics)
 
 
-def _computable(tensors, give_back):
-    """The tensors in the dtype to compute in, and the way back from it."""
-    dtype = tensors[0].dtype
-    wide = _COMPUTE_DTYPE[dtype]
-    if wide is dtype:
-        return tensors, give_back
-    return [tensor.to(wide) for tensor in tensors], lambda result: give_back(result.to(dtype))
+def run_backward(dout, cache, differentiable=False):
+    x, gamma, training, eps, statistics = cache
+    check_arrays(dout=dout, x=x)
+    if dout.shape != x.shape:
+        raise ValueError(f"dout must have the shape of x, {tuple(x.shape)}, got {tuple(dout.shape)}")
+    if get_dtype(dout) != get_dtype(x):
+        raise TypeError(f"dout must have the dtype of x, {x.dtype}, got {dout.dtype}")
+    arrays = None if differentiable else read_arrays(dout, x, gamma, statistics)
+    if arrays:
+        gradients = backward_in_loops(training, eps, *arrays)
+    else:
+        with torch.set_grad_enabled(differentiable):
+            gradients = backward_in_torch(training, eps, *read_tensors(dout, x, gamma, statistics))
+    return tuple([give_back(gradient, x) for gradient in gradients])
 
 
-def _read(bn_param):
+def forward_in_loops(training, eps, momentum, x, gamma, beta, mean, var):
+    """Return out, the new running statistics, and M, V and rest, which in test mode are mean, var and 0."""
+    values = group_channels(x)
+    out = np.empty(values.shape, x.dtype)
+    running = mean.copy(), var.copy()
+    statistics = np.zeros((3, gamma.size))
+    statistics[0] = mean
+    statistics[1] = var
+    loop = vector_loops.normalize_vectors if values.ndim == 2 else loops.normalize_maps
+    arguments = training, values, gamma, beta, eps, momentum, *running, *statistics, out
+    run_in_threads(x.size // VALUES_PER_THREAD, gamma.size, loop, *arguments)
+    return out.reshape(x.shape), running, statistics
+
+
+def backward_in_loops(training, eps, dout, x, gamma, statistics):
+    values = group_channels(x)
+    dx = np.empty(values.shape, x.dtype)
+    dgamma = np.empty(gamma.size, x.dtype)
+    dbeta = np.empty(gamma.size, x.dtype)
+    loop = vector_loops.differentiate_vectors if values.ndim == 2 else loops.differentiate_maps
+    arguments = training, dout.reshape(values.shape), values, gamma, eps, *statistics, dx, dgamma, dbeta
+    run_in_threads(x.size // VALUES_PER_THREAD, gamma.size, loop, *arguments)
+    return dx.reshape(x.shape), dgamma, dbeta
+
+
+def group_channels(x: np.ndarray) -> np.ndarray:
+    """View maps as (N, C, H W), and vectors, or maps of one pixel, as (N, C)."""
+    N, C = x.shape[:2]
+    return x.reshape(N, C) if x.size == N * C else x.reshape(N, C, -1)
+
+
+def forward_in_torch(training, eps, momentum, x, gamma, beta, mean, var):
+    """The same by the definition, in torch's own operations: on any device, under torch.func, or without Numba."""
+    axes = [axis for axis in range(x.dim()) if axis != 1]
+    each = (-1,) + (1,) * (x.dim() - 2)  # the shape in which a number a channel meets x
+    M = x.mean(axes) if training else mean
+    d = x - M.view(each)
+    rest = d.mean(axes) if training else torch.zeros_like(M)  # what rounding left out of M
+    d = d - rest.view(each)
+    V = (d * d).mean(axes) if training else var
+    out = gamma.view(each) * d / torch.sqrt(V + eps).view(each) + beta.view(each)
+    statistics = torch.stack([M, V, rest]).detach()
+    running = momentum * torch.stack([mean, var]) + (1 - momentum) * statistics[:2]
+    return out, running, statistics
+
+
+def backward_in_torch(training, eps, dout, x, gamma, statistics):
+    """Let torch differentiate the definition. The gradients depend neither on beta nor on the momentum."""
+    mean, var, _ = statistics
+
+    def forward(x, gamma, beta):
+        return forward_in_torch(training, eps, 1, x, gamma, beta, mean, var)[0]
+
+    _, pull_back = torch.func.vjp(forward, x, gamma, torch.zeros_like(gamma))
+    return pull_back(dout)
+
+
+def read_arrays(*arrays: Array) -> list[np.ndarray] | None:
+    """Return the arrays as the loops take them, or None if the definition in torch must serve."""
+    read = [as_numpy(array) for array in arrays]
+    return None if loops.numba is None or any(array is None for array in read) else read
+
+
+def read_tensors(*arrays: Array) -> list[Tensor]:
+    """Return the arrays as tensors of float64, or of float32 on Apple's GPUs, which have no float64."""
+    tensors = [as_tensor("x", array) for array in arrays]
+    return [tensor.float() if tensor.device.type == "mps" else tensor.double() for tensor in tensors]
+
+
+def read_settings(bn_param: dict) -> tuple[bool, float, float]:
     if not isinstance(bn_param, dict):
         raise TypeError(f"bn_param must be a dictionary, got {type(bn_param).__name__}")
-    mode, eps, momentum = bn_param.get("mode"), bn_param.get("eps", 1e-5), bn_param.get("momentum", 0.9)
+    mode = bn_param.get("mode")
     if not isinstance(mode, str) or mode not in ("train", "test"):
-        raise ValueError(f"bn_param['mode'] must be 'train' or 'test', got {shown(mode)}")
-    for name, number in (("eps", eps), ("momentum", momentum)):
-        if type(number) is not float and (not isinstance(number, Real) or isinstance(number, bool)):
-            raise TypeError(f"bn_param[{name!r}] must be a number, got {type(number).__name__}")
+        raise ValueError(f"bn_param['mode'] must be 'train' or 'test', got {mode!r}")
+    eps = bn_param.get("eps", 1e-5)
+    momentum = bn_param.get("momentum", 0.9)
+    if not isinstance(eps, Real) or not isinstance(momentum, Real):
+        raise TypeError(f"eps and momentum must be numbers, got {eps!r} and {momentum!r}")
     if not 0 < eps < math.inf:
         raise ValueError(f"bn_param['eps'] must be positive and finite, got {eps}")
     if not 0 <= momentum <= 1:
         raise ValueError(f"bn_param['momentum'] must be from 0 to 1, got {momentum}")
-    running = {name: bn_param[name] for name in _AVERAGES if name in bn_param}
-    try:
-        return mode, float(eps), float(momentum), running
-    except OverflowError:  # an integer beyond any float
-        return mode, math.inf, float(momentum), running
+    return mode == "train", float(eps), float(momentum)
 
 
-def _check(tensors, names, axes):
-    dtype, shape = tensors[0].dtype, tensors[0].shape
-    if dtype not in _COMPUTE_DTYPE:
-        raise TypeError(f"x must be float16, bfloat16, float32 or float64, got {dtype}")
-    if len(shape) != len(axes):
-        raise ValueError(f"x must have shape ({', '.join(axes)}), got {tuple(shape)}")
+def get_dtype(array: Array) -> type | torch.dtype:
+    """Return the dtype without its byte order."""
+    return array.dtype if isinstance(array, Tensor) else array.dtype.type
+
+
+def check_inputs(dimensions: int, **arrays: Array) -> None:
+    check_arrays(**arrays)
+    x = arrays.pop("x")
+    shape = x.shape
+    dtype = get_dtype(x)
+    if dtype not in DTYPES:
+        raise TypeError(f"x must be float16, bfloat16, float32 or float64, got {x.dtype}")
+    if len(shape) != dimensions:
+        raise ValueError(f"x must have shape {AXES[dimensions]}, got {tuple(shape)}")
     if 0 in shape:
-        raise ValueError(f"x is an empty batch, shape {tuple(shape)}")
-    channels = shape[1:2]
-    for name, tensor in zip(names, tensors[1:], strict=True):
-        if tensor.dtype is not dtype:
-            raise TypeError(f"{name} must have the dtype of x, {dtype}, got {tensor.dtype}")
-        if tensor.shape != channels:
-            raise ValueError(f"{name} must have shape ({shape[1]},), got {tuple(tensor.shape)}")
+        raise ValueError(f"x is an empty batch of shape {tuple(shape)}")
+    for name, array in arrays.items():
+        if get_dtype(array) != dtype:
+            raise TypeError(f"{name} must have the dtype of x, {x.dtype}, got {array.dtype}")
+        if array.shape != shape[1:2]:
+            raise ValueError(f"{name} must have shape ({shape[1]},), got {tuple(array.shape)}")

@@ -1,146 +1,159 @@
-"""Valid 2-D cross-correlation and its derivatives; helpers.correlation_ways computes the values."""
+"""Valid 2-D cross-correlation of one image with one kernel, and its derivatives."""
 
+import math
+
+import numpy as np
 import torch
-from torch import constant_pad_nd
-from torch._C._functorch import TransformType
-from torch.autograd import forward_ad
+from torch import Tensor
+from torch.nn.functional import pad
 
-from helpers.correlation_ways import WORKING, check_dtype, planned, small_gradients, transformed_in_vain, values
-from helpers.interop import Array, as_tensors, shown
+from helpers import loops
+from helpers.arrays import Array, as_numpy, as_tensor, check_arrays, give_back
+from helpers.threads import run_in_threads
+from helpers.transforms import correlate_tiles, count_pixels
 
 METHODS = ("auto", "direct", "fft")
+# Measured with `python -m benchmarks.bench_cross_correlation --only tune`.
+TRANSFORM_BYTES = 2_200  # of products, which are added while a transform deals with one pixel
+THREAD_BYTES = 4_000_000  # of products, which take longer than to wake another thread
+
+HALVES = {torch.float16, torch.bfloat16}
+FLOATS = {torch.float32, torch.float64, torch.complex64, torch.complex128}
+SIGNED = {torch.int8, torch.int16, torch.int32, torch.int64}
+UNSIGNED = {torch.uint8, torch.uint16, torch.uint32, torch.uint64}
 
 
 def cross_corr_2d(X: Array, K: Array, *, method: str = "auto") -> Array:
     """Valid 2-D cross-correlation of an image with a kernel: Y[i, j] = sum over u, v of X[i+u, j+v] K[u, v].
 
-    X is the image (H, W), K the kernel (h, w), both NumPy arrays or both torch tensors; Y is (H-h+1,
-    W-w+1), of the same kind, on the same device, in torch.result_type(X, K). Neither input is changed.
-    float16 and bfloat16 are summed in float32; integers wrap as NumPy's do and are always summed
-    directly; a complex K is not conjugated. Tensors that require gradients get them for X and K, to any
-    order; torch.func works too (torch's older, batched gradients do not).
+    X is the image (H, W), K the kernel (h, w), both torch tensors or both NumPy arrays; Y is (H-h+1, W-w+1), of the
+    same kind, on the same device, in torch.result_type(X, K). float16 and bfloat16 are summed in float32; integers
+    wrap as NumPy's do; a complex K is not conjugated. Neither input is changed. Tensors get gradients of any order.
 
-    method "direct" adds products, "fft" multiplies the spectra of tiles, "auto" takes the cheaper. The largest
-    error of an output, relative to the sum of |X||K| over its own window, stays within 4 times that of plain
-    summation: float32 is transformed in float64, and a tile whose range is too great for its transform is
-    summed directly. The exceptions are images on which plain summation is almost exact by chance, as where signs
-    alternate from pixel to pixel or all pixels are alike (here some dozen units of rounding, and in single rows under
-    thousands of taps a hundred), and float64 transforms that are asked for (below 20 units). NaN and infinity
-    reach exactly the outputs whose window holds them. Working memory: at most 8 times the size of inputs and
-    output in the dtype that is summed, not counting what torch's own operations allocate inside and copies of
-    inputs that are not contiguous or of another dtype; a transform that is asked for on an image of few rows or
-    columns takes up to 45 times.
+    method "direct" adds the products; "fft" multiplies spectra of tiles in double precision, with an error of a few
+    2^-53 |tile| |K| in float64 (integers are added all the same); "auto" takes what costs less. NaN and infinity reach
+    exactly the outputs whose window holds them.
 
-    Raises ValueError: not 2-D, empty, kernel larger than image, two devices, unknown method. TypeError:
-    not an array, mixed kinds, bool or another dtype that is not listed here, two dtypes that torch does
-    not promote.
+    Raises ValueError: not 2-D, empty, kernel larger than image, two devices, unknown method. TypeError: not an array,
+    mixed kinds, bool or another dtype that torch does not add or promote.
     Source: Goodfellow, Bengio and Courville (2016), Deep Learning, section 9.1.
     """
-    (x, k), back = as_tensors(X=X, K=K)
-    if not isinstance(method, str) or method not in METHODS:  # an array compares element by element
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {shown(method)}")
-    if x.dtype is k.dtype:
-        return back(_correlate(x, k, method))
-    dtype = _common_dtype(x.dtype, k.dtype)
-    wide = torch.promote_types(dtype, torch.float32) if dtype.is_floating_point else dtype  # no half before the sum
-    return back(_correlate(x.to(wide), k.to(wide), method).to(dtype))
+    check_arrays(X=X, K=K)
+    image, kernel = X.shape, K.shape
+    if len(image) != 2 or len(kernel) != 2 or not (0 < kernel[0] <= image[0] and 0 < kernel[1] <= image[1]):
+        raise ValueError(describe_misfit(image, kernel))
+    if not isinstance(method, str) or method not in METHODS:  # an array would compare element by element
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+    if X.dtype == K.dtype:
+        return correlate(X, K, method)
+    if isinstance(X, Tensor):
+        return correlate_mixed(X, K, method)
+    return correlate_mixed(as_tensor("X", X), as_tensor("K", K), method).numpy()
 
 
-def _common_dtype(x: torch.dtype, k: torch.dtype) -> torch.dtype:
-    check_dtype("X", x)
-    check_dtype("K", k)
+def describe_misfit(image: tuple[int, ...], kernel: tuple[int, ...]) -> str:
+    for name, shape in (("X", image), ("K", kernel)):
+        if len(shape) != 2 or 0 in shape:
+            return f"{name} must be 2-D and not empty, got shape {tuple(shape)}"
+    return f"K of shape {tuple(kernel)} is larger than X of shape {tuple(image)}"
+
+
+def find_sum_dtype(name: str, dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype of the sums. Modulo 2^n, integer sums of 64 bits are those of n bits."""
+    if dtype in HALVES:
+        return torch.float32
+    if dtype in SIGNED | UNSIGNED:
+        return torch.int64
+    if dtype not in FLOATS:
+        raise TypeError(f"{name} has dtype {dtype}, which cross_corr_2d does not take; convert it first")
+    return dtype
+
+
+def correlate_mixed(X: Tensor, K: Tensor, method: str) -> Tensor:
+    """Cross-correlate tensors of two dtypes in their common one, without rounding to a half before the sum."""
+    find_sum_dtype("X", X.dtype)
+    find_sum_dtype("K", K.dtype)
     try:
-        return torch.promote_types(x, k)
+        dtype = torch.promote_types(X.dtype, K.dtype)
     except RuntimeError:
-        raise TypeError(f"torch has no common dtype for X of {x} and K of {k}") from None
+        raise TypeError(f"torch has no common dtype for X of {X.dtype} and K of {K.dtype}") from None
+    wide = torch.float32 if dtype in HALVES else dtype
+    return correlate(X.to(wide), K.to(wide), method).to(dtype)
 
 
-def _transformed() -> bool:
-    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+def is_scaling(X: Array, K: Array) -> bool:
+    """Tell whether one tap scales an ordinary tensor, which torch's own product does best."""
+    usual = isinstance(X, Tensor) and X.dtype in FLOATS and X.layout is K.layout is torch.strided
+    return usual and X.is_cpu and K.is_cpu
 
 
-def _transforms() -> list:
-    """The kinds of torch.func's transforms around the call, the outermost first."""
-    return [level.key() for level in torch._C._functorch.get_interpreter_stack() or ()]
+def correlate(X: Array, K: Array, method: str) -> Array:
+    """Cross-correlate arrays of one dtype: NumPy's or torch's, with or without gradients."""
+    if K.shape == (1, 1) and is_scaling(X, K):
+        return X * K
+    x = as_numpy(X)
+    k = as_numpy(K)
+    if x is None or k is None:
+        return define_in_torch(X, K)
+    if x.dtype.kind in "iu":
+        return give_back(correlate_directly(x.astype(np.int64), k.astype(np.int64)), X)
+    if x.dtype.char not in "fdFD":
+        raise TypeError(f"X has dtype {X.dtype}, which cross_corr_2d does not take; convert it first")
+    if isinstance(X, Tensor) and (X.requires_grad or K.requires_grad) and torch.is_grad_enabled():
+        return CrossCorrelation.apply(X, K, (x, k), method)
+    return give_back(correlate_arrays(x, k, method), X)
 
 
-def _correlate(x: torch.Tensor, k: torch.Tensor, method: str) -> torch.Tensor:
-    if _transformed():
-        if _transforms().count(TransformType.Jvp) > 1:  # where torch forgets a Function's own derivative
-            planned(x, k, method)
-            windows = x.unfold(0, k.shape[0], 1).unfold(1, k.shape[1], 1)
-            wide = WORKING[x.dtype]
-            return (windows.to(wide) * k.to(wide)).sum((2, 3)).to(x.dtype)
-        return _Transformable.apply(x, k, method)
-    if torch.is_grad_enabled() and (x.requires_grad or k.requires_grad):
-        return _CrossCorrelation.apply(x, k, method)
-    return values(x, k, method)
+def correlate_arrays(x: np.ndarray, k: np.ndarray, method: str) -> np.ndarray:
+    if method == "auto" and k.nbytes > TRANSFORM_BYTES:  # else not even if every pixel had its output
+        outputs = math.prod(n - m + 1 for n, m in zip(x.shape, k.shape, strict=True))
+        pixels = math.prod(map(count_pixels, x.shape, k.shape))
+        method = "fft" if outputs * k.nbytes > pixels * TRANSFORM_BYTES else "direct"
+    return correlate_tiles(x, k, correlate_directly) if method == "fft" else correlate_directly(x, k)
 
 
-def _correlate_fully(large: torch.Tensor, small: torch.Tensor, method: str) -> torch.Tensor:
-    """The cross-correlation of large, in as many zeros as small can reach, with small turned round."""
+def correlate_directly(x: np.ndarray, k: np.ndarray) -> np.ndarray:
+    """Run the loop whose inner loop is longer: along the kernel's rows, or along those of the outputs."""
+    if loops.numba is None:
+        return define_in_torch(torch.from_numpy(x), torch.from_numpy(k)).numpy()
+    (H, W), (h, w) = x.shape, k.shape
+    y = np.empty((H - h + 1, W - w + 1), x.dtype)
+    loop = loops.correlate_rows if W - w + 1 >= w else loops.correlate_windows
+    run_in_threads(y.size * k.nbytes // THREAD_BYTES, len(y), loop, x, k, y)
+    return y
+
+
+def define_in_torch(X: Tensor, K: Tensor) -> Tensor:
+    """The definition, in torch's own operations: on any device, under torch.func, or without Numba."""
+    wide = find_sum_dtype("X", X.dtype)
+    if X.device != K.device:
+        raise ValueError(f"X and K must be on one device, got {X.device} and {K.device}")
+    rows, columns = (n - m + 1 for n, m in zip(X.shape, K.shape, strict=True))
+    image, taps = X.to(wide), K.to(wide)
+    windows = torch.stack([image[:, v : v + columns] for v in range(K.shape[1])], dim=2)  # of the rows: (H, columns, w)
+    Y = sum((windows[u : u + rows] * taps[u]).sum(2) for u in range(K.shape[0]))
+    return Y.to(X.dtype)
+
+
+def correlate_fully(Y: Tensor, K: Tensor, method: str) -> Tensor:
+    """Cross-correlate the larger, in as many zeros as the smaller can reach, with the smaller turned by 180 degrees."""
+    large, small = (Y, K) if Y.numel() >= K.numel() else (K, Y)
     h, w = small.shape
-    if h * w == 1:
-        return _correlate(large, small, method)
-    if TransformType.Vmap in _transforms() or small.sum(dtype=WORKING[small.dtype]).isfinite():
-        padded = constant_pad_nd(large, (w - 1, w - 1, h - 1, h - 1))
-        return _correlate(padded, small.flip(0, 1), "direct" if transformed_in_vain(padded, small, method) else method)
-    (H, W), wide = large.shape, WORKING[large.dtype]  # without the zeros, which make NaN of infinity
-    y = large.new_zeros(H + h - 1, W + w - 1, dtype=wide)
-    for u in range(h):
-        for v in range(w):
-            y[u : u + H, v : v + W] += small[u, v].to(wide) * large.to(wide)
-    return y.to(large.dtype)
+    return correlate(pad(large, (w - 1, w - 1, h - 1, h - 1)), small.flip(0, 1), method)
 
 
-class _CrossCorrelation(torch.autograd.Function):
+class CrossCorrelation(torch.autograd.Function):
     """Both gradients are cross-correlations themselves, so one rule gives derivatives of every order."""
 
     @staticmethod
-    def forward(ctx, x, k, method):
-        ctx.save_for_backward(x, k)
+    def forward(ctx, X, K, arrays, method):
+        ctx.save_for_backward(X, K)
         ctx.method = method
-        return values(x, k, method)
+        return give_back(correlate_arrays(*arrays, method), X)
 
     @staticmethod
-    def backward(ctx, upstream):
-        x, k = ctx.saved_tensors
-        if all(ctx.needs_input_grad[:2]) and not torch.is_grad_enabled() and not _transformed():
-            both = small_gradients(x, k, upstream, ctx.method)
-            if both:
-                return *both, None
-        dx = dk = None
-        if ctx.needs_input_grad[0]:  # the padded upstream gradient with the kernel turned round, or the reverse
-            dx = _correlate_fully(*sorted((upstream, k.conj()), key=torch.Tensor.numel, reverse=True), ctx.method)
-        if ctx.needs_input_grad[1]:  # the image with the upstream gradient as its kernel
-            dk = _correlate(x.conj(), upstream, ctx.method)
-        return dx, dk, None
-
-
-class _Transformable(_CrossCorrelation):
-    """The same for torch.func and forward mode; the plain form costs half as much a call."""
-
-    @staticmethod
-    def forward(x, k, method):
-        return values(x, k, method)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        x, k, ctx.method = inputs
-        ctx.save_for_backward(x, k)
-        ctx.save_for_forward(x, k)
-
-    @staticmethod
-    def jvp(ctx, x_tangent, k_tangent, _):
-        x, k = ctx.saved_tensors
-        parts = [_correlate(x_tangent, k, ctx.method)] if x_tangent is not None else []
-        parts += [_correlate(x, k_tangent, ctx.method)] if k_tangent is not None else []
-        return sum(parts[1:], parts[0])
-
-    @staticmethod
-    def vmap(info, in_dims, x, k, method):
-        xs, ks = (
-            [tensor] * info.batch_size if dim is None else tensor.unbind(dim)
-            for tensor, dim in zip((x, k), in_dims[:2], strict=True)
-        )
-        return torch.stack([_correlate(x, k, method) for x, k in zip(xs, ks, strict=True)]), 0
+    def backward(ctx, dY):
+        X, K = ctx.saved_tensors
+        dX = correlate_fully(dY, K.conj(), ctx.method) if ctx.needs_input_grad[0] else None
+        dK = correlate(X.conj(), dY, ctx.method) if ctx.needs_input_grad[1] else None
+        return dX, dK, None, None

@@ -1,45 +1,43 @@
-"""The coursework's data, checked against its recorded checksum before anything is computed from it."""
+"""The data of the coursework, checked against recorded checksums before use (see data/README.md)."""
 
 import hashlib
-import json
 from pathlib import Path
 
-import matplotlib.image
 import numpy as np
+from PIL import Image
 
 FOLDER = Path(__file__).resolve().parent.parent / "data"
-FORMS = (646, 1029, 1287)  # digits stand in the order of the 14 forms they were written into; rows where one begins
+# The digits stand in the order of 14 filled-in forms. A new form begins at each of these rows: splits made there keep
+# one person's handwriting on one side.
+FORMS = (646, 1029, 1287)
 
 
 def load_digits() -> tuple[np.ndarray, np.ndarray]:
     """The 1,797 handwritten digits: images (1797, 8, 8) float64 in [0, 1], labels (1797,) int64 from 0 to 9."""
-    with np.load(verified("digits.npz"), allow_pickle=False) as file:
+    with np.load(verify_file("digits.npz"), allow_pickle=False) as file:
         return file["images"] / 16.0, file["labels"].astype(np.int64)
 
 
 def load_photograph() -> np.ndarray:
-    """The photograph: (height, width, 3) float64, red, green and blue in [0, 1]."""
-    return matplotlib.image.imread(verified("photograph.png"))[..., :3].astype(np.float64)
+    """The photograph: (300, 256, 3) float64, red, green and blue in [0, 1]."""
+    with Image.open(verify_file("photograph.png")) as picture:
+        return np.asarray(picture.convert("RGB")) / 255.0
 
 
-def load_json(name: str) -> dict:
-    """The recorded measurements in a JSON file of the data folder."""
-    return json.loads(verified(name).read_text(encoding="utf-8"))
-
-
-def verified(name: str) -> Path:
+def verify_file(name: str) -> Path:
     """The path of a data file whose SHA-256 is the one in data/SHA256SUMS.
 
-    Raises FileNotFoundError when the file is missing, ValueError when it is not listed or was altered.
+    Raises FileNotFoundError if the file is missing, ValueError if it is not listed or was altered.
     """
     path = FOLDER / name
     if not path.is_file():
-        raise FileNotFoundError(f"data file {path} is missing; restore it from the coursework's copy")
-    lines = (FOLDER / "SHA256SUMS").read_text(encoding="ascii", errors="replace").splitlines()
-    expected = {entry: digest for digest, entry in (line.split(maxsplit=1) for line in lines)}.get(name)
-    if expected is None:
-        raise ValueError(f"data file {name} is not listed in {FOLDER / 'SHA256SUMS'}")
+        raise FileNotFoundError(f"data/{name} is missing: restore it from the coursework's copy")
     actual = hashlib.sha256(path.read_bytes()).hexdigest()
-    if actual != expected:
-        raise ValueError(f"data file {path} was altered: its SHA-256 is {actual}, expected {expected}")
-    return path
+    for line in (FOLDER / "SHA256SUMS").read_text(encoding="ascii", errors="replace").splitlines():
+        expected, listed = line.split(maxsplit=1)
+        if listed == name and expected == actual:
+            return path
+        if listed == name:
+            cure = "restore it from the coursework's copy"
+            raise ValueError(f"data/{name} was altered: {cure}. Its SHA-256 is {actual}, expected {expected}")
+    raise ValueError(f"data/{name} is not listed in data/SHA256SUMS")

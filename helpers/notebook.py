@@ -1,29 +1,27 @@
-"""What the notebook shows: figures with their description, source code, and what was verified."""
+"""What the notebook shows: figures with their text, source code, and the claims that were verified."""
 
 import inspect
 import io
+import re
 from collections import Counter
-from types import ModuleType
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from cycler import cycler
-from IPython.display import Image as DisplayedImage
-from IPython.display import Markdown, display
+from IPython.display import Image, Markdown, display
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image as PillowImage
 
-# Okabe and Ito's color-blind-safe palette (jfly.uni-koeln.de/color), darkest first, yellow left out.
+# Okabe and Ito's color-blind-safe palette (jfly.uni-koeln.de/color), darkest first, without the yellow.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), "-")
-_DPI = 128
 
-_POINTS = dict.fromkeys("abcdefghij", 2.5) | {"2": 15, "3": 25}
-_verified: dict[tuple[str, str], None] = {}  # an ordered set: a cell run twice counts once
+_verified: dict[tuple[str, str], None] = {}  # An ordered set: a claim of a cell that is run twice counts once.
 
 
 def use_style() -> None:
-    """Give every figure one look: a palette that color-blind readers tell apart, a dash for each color."""
+    """Give every figure one look: colors that color-blind readers tell apart, and a dash for each color."""
     plt.rcParams.update(plt.rcParamsDefault)
     plt.rcParams.update(
         {
@@ -42,28 +40,28 @@ def use_style() -> None:
     )
 
 
-def show(figure: Figure, description: str) -> None:
-    """Display a figure as a PNG with the description as alternative text in its metadata, and close it.
+def show(figure: Figure, text: str) -> None:
+    """Display a figure as a PNG, with the text as its alternative text and as the caption below; close the figure.
 
-    Raises ValueError when the description is too short to describe anything.
+    The text is plain: what Markdown would take for markup is escaped. Raises ValueError for fewer than five words.
     """
-    if len(description.split()) < 5:
-        raise ValueError(f"a figure needs a description of five words or more, got {description!r}")
+    if len(text.split()) < 5:
+        raise ValueError(f"a figure needs a text of five words or more, got {text!r}")
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI)
+    figure.savefig(buffer, format="png", dpi=112)
     plt.close(figure)
-    with Image.open(buffer) as picture:  # 256 colors: a third of the size
+    with PillowImage.open(buffer) as picture:  # 256 colors take a third of the size.
         buffer = io.BytesIO()
-        picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
-    width = round(figure.get_figwidth() * 100)
-    display(DisplayedImage(data=buffer.getvalue(), format="png", width=width, alt=description))
+        picture.convert("RGB").quantize(256, dither=PillowImage.Dither.NONE).save(buffer, "png", optimize=True)
+    display(Image(buffer.getvalue(), format="png", width=round(figure.get_figwidth() * 100), alt=text))
+    display(Markdown("*Figure.* " + re.sub(r"([\\`*_$<\[\]~|])", r"\\\1", text)))
 
 
-def show_source(*objects) -> None:
-    """Display the source of functions or modules as highlighted code."""
-    for thing in objects:
-        title = f"{thing.__name__.replace('.', '/')}.py" if isinstance(thing, ModuleType) else thing.__name__
-        display(Markdown(f"**`{title}`**\n\n```python\n{inspect.getsource(thing).rstrip()}\n```"))
+def show_source(*functions) -> None:
+    """Display the source of functions, compiled ones included, as one listing of highlighted code."""
+    sources = [inspect.getsource(inspect.unwrap(function)).rstrip() for function in functions]
+    listing = "\n\n\n".join(sources)
+    display(Markdown(f"```python\n{listing}\n```"))
 
 
 def verify(section: str, claim: str, holds: bool) -> None:
@@ -80,10 +78,21 @@ def verify(section: str, claim: str, holds: bool) -> None:
     print(f"holds: {claim}")
 
 
-def table_of_checks() -> None:
-    """Display how many claims each section verified, and the points of its questions."""
-    claims = Counter(section for section, _ in _verified)
-    rows = [f"| {section} | {count} | {_POINTS.get(section, '')} |" for section, count in claims.items()]
-    points = sum(_POINTS.get(section, 0) for section in claims)
-    total = f"| **all** | **{claims.total()}** | **{points:g}** |"
-    display(Markdown("\n".join(["| section | claims verified | points |", "|:--|--:|--:|", *rows, total])))
+def expect(section: str, claim: str, got, wanted, slip: str) -> None:
+    """Verify that two arrays, of NumPy or torch, agree to 1e-3. If they do not, the error shows both and the slip."""
+    if got is None:
+        raise AssertionError(f"{claim}: got None. {slip}")
+    got = torch.as_tensor(got).detach().double().numpy()
+    wanted = torch.as_tensor(wanted).detach().double().numpy()
+    if got.shape != wanted.shape:
+        raise AssertionError(f"{claim}: got the shape {got.shape}, expected {wanted.shape}. {slip}")
+    if not np.allclose(got, wanted, rtol=0, atol=1e-3):
+        raise AssertionError(f"{claim}: got {got.round(4).tolist()}, expected {wanted.round(4).tolist()}. {slip}")
+    verify(section, claim, True)
+
+
+def show_table_of_checks() -> None:
+    """Display how many claims each section verified."""
+    counts = Counter(section for section, _ in _verified)
+    rows = [f"| {section} | {count} |" for section, count in counts.items()]
+    display(Markdown("\n".join(["| section | claims verified |", "|:--|--:|", *rows])))

@@ -1,19 +1,33 @@
-"""One thread for small experiments."""
+"""A loop split among threads: the loops release Python's lock, so that they run side by side."""
 
-from contextlib import contextmanager
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 
 import torch
 
 
-@contextmanager
-def one_thread():
-    """Hold torch to one thread: small tensors gain nothing from more, and lose tenfold on a busy machine.
+def run_in_threads(threads: int, count: int, loop: Callable, *arguments: object) -> None:
+    """Call loop(start, stop, *arguments) for consecutive parts of range(count), one part a thread.
 
-    Use it around a block, or as a decorator, `@one_thread()`; the number of threads comes back afterwards.
+    At most `threads` of torch's threads take part, however many torch has: fewer if there is little to do. Which
+    thread computes an item does not change how it is computed, so results do not depend on their number.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    if threads > 1:
+        threads = min(threads, count, torch.get_num_threads())
+    if threads <= 1:
+        loop(0, count, *arguments)
+        return
+    bounds = [count * part // threads for part in range(threads + 1)]
+    pool = _open_pool(os.getpid(), threads - 1)
+    others = [pool.submit(loop, bounds[part], bounds[part + 1], *arguments) for part in range(1, threads)]
+    loop(0, bounds[1], *arguments)
+    for other in others:
+        other.result()
+
+
+@lru_cache(maxsize=8)
+def _open_pool(process: int, workers: int) -> ThreadPoolExecutor:
+    """Return a pool of this process: a forked child inherits its parent's pools without their threads."""
+    return ThreadPoolExecutor(workers, thread_name_prefix=f"loops-{process}")

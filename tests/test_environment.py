@@ -1,83 +1,92 @@
-"""The two lists of requirements say the same, and the project's own commands are there."""
+"""The lists of requirements say the same, and the project's own commands and files are there."""
 
+import ast
 import re
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
-CONDA_NAMES = {"torch": "pytorch-cpu", "matplotlib": "matplotlib-base"}
-ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text())
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+CONDA = {"pytorch-cpu": "torch", "matplotlib-base": "matplotlib"}
 
 
-def requirements(name: str) -> dict[str, Requirement]:
-    lines = [line for line in (ROOT / name).read_text().splitlines() if re.match(r"\w", line)]
-    return {requirement.name: requirement for requirement in map(Requirement, lines)}
+def read_requirements(lines) -> dict[str, Requirement]:
+    parsed = [Requirement(line) for line in lines if re.match(r"\w", line)]
+    return {CONDA.get(requirement.name, requirement.name): requirement for requirement in parsed}
 
 
-def conda_requirements() -> dict[str, Requirement]:
-    parsed = [Requirement(text) for text in ENVIRONMENT["dependencies"] if not text.startswith("python=")]
-    return {requirement.name: requirement for requirement in parsed}
+def lines_of(name: str) -> list[str]:
+    return (ROOT / name).read_text("utf-8").splitlines()
 
 
-def test_conda_installs_the_same_packages():
-    pip = [CONDA_NAMES.get(name, name) for name in requirements("requirements.txt")]
-    assert sorted(pip) == sorted(conda_requirements())
+RUN = read_requirements(lines_of("requirements.txt"))
+DEVELOP = read_requirements(lines_of("requirements-dev.txt"))
 
 
-@pytest.mark.parametrize("name", requirements("requirements.txt"))
-def test_conda_has_the_same_bounds(name):
-    conda = conda_requirements()[CONDA_NAMES.get(name, name)]
-    assert conda.specifier == requirements("requirements.txt")[name].specifier
+def test_conda_installs_the_same_packages_within_the_same_bounds():
+    first, *others = yaml.safe_load((ROOT / "environment.yml").read_text("utf-8"))["dependencies"]
+    assert first.startswith("python=")
+    conda = read_requirements(others)
+    assert {name: found.specifier for name, found in conda.items()} == {n: r.specifier for n, r in RUN.items()}
 
 
-def test_every_requirement_is_bounded_on_both_sides():
-    for requirement in (requirements("requirements.txt") | requirements("requirements-dev.txt")).values():
-        assert re.search(r"~=|>=.*<|<.*>=", str(requirement.specifier)), requirement
+def test_an_installation_of_the_project_takes_requirements_txt():
+    assert PYPROJECT["tool"]["setuptools"]["dynamic"]["dependencies"] == {"file": ["requirements.txt"]}
+    assert PYPROJECT["project"]["dynamic"] == ["dependencies"]
+    assert set(PYPROJECT["tool"]["uv"]["constraint-dependencies"]) <= set(lines_of("constraints.txt"))
 
 
-def test_conda_takes_nothing_but_conda_forge():
-    assert ENVIRONMENT["channels"] == ["conda-forge", "nodefaults"]
+def test_the_set_up_cell_asks_for_the_lower_bounds_of_requirements_txt():
+    cells = nbformat.read(ROOT / "coursework1.ipynb", as_version=4).cells
+    source = next(cell.source for cell in cells if cell.id == "setup-code")
+    asked = next(ast.literal_eval(node) for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Dict))
+    for name, least in asked.items():
+        assert f">={'.'.join(map(str, least))}" in str(RUN[name].specifier).split(",")
 
 
-def test_binder_can_read_the_python_version():
-    assert ENVIRONMENT["dependencies"][0] == "python=3.12"
-
-
-def test_torch_stays_at_2_13():
-    assert str(requirements("requirements.txt")["torch"].specifier) == "~=2.13.0"
-
-
-def test_development_adds_to_what_running_needs():
-    assert "-r requirements.txt" in (ROOT / "requirements-dev.txt").read_text().splitlines()
-
-
-@pytest.mark.parametrize("name", [*requirements("requirements.txt"), *requirements("requirements-dev.txt")])
-def test_this_environment_satisfies(name):
-    requirement = (requirements("requirements.txt") | requirements("requirements-dev.txt"))[name]
+@pytest.mark.parametrize("name", [*RUN, *DEVELOP])
+def test_a_requirement_has_bounds_that_this_environment_and_the_pins_meet(name):
+    requirement = (RUN | DEVELOP)[name]
+    assert {specifier.operator for specifier in requirement.specifier} == {">=", "<"}
     assert requirement.specifier.contains(version(name), prereleases=True)
+    pinned = dict(line.split("==") for line in lines_of("constraints.txt"))
+    assert requirement.specifier.contains(pinned[name])
+
+
+def test_this_python_is_one_of_the_supported():
+    least, below = re.fullmatch(r">=3\.(\d+),<3\.(\d+)", PYPROJECT["project"]["requires-python"]).groups()
+    assert (3, int(least)) <= sys.version_info < (3, int(below))
 
 
 def test_make_help_names_every_target():
     said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)[1].split()
-    for target in phony:
-        assert re.search(rf"^  make {target} ", said, flags=re.MULTILINE), target
-    assert len(said.splitlines()) <= 24
+    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)[1].split()
+    assert phony == re.findall(r"^  make (\w+) +\S", said, re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", ["README.md", "data/README.md"])
-def test_local_links_of_a_readme_resolve(name):
-    targets = re.findall(r"\]\((?!https://)([^)]+)\)", (ROOT / name).read_text("utf-8"))
-    assert not [target for target in targets if not (ROOT / name).parent.joinpath(target).exists()]
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "data/README.md", "tests/README.md"])
+def test_local_links_resolve(name):
+    targets = re.findall(r"\]\((?!https://)([^)#]+)\)", (ROOT / name).read_text("utf-8"))
+    assert [target for target in targets if not (ROOT / name).parent.joinpath(target).exists()] == []
 
 
-def test_this_python_is_one_of_the_supported():
-    text = (ROOT / "pyproject.toml").read_text()
-    least = re.search(r'requires-python = ">=3\.(\d+)"', text)[1]
-    assert sys.version_info >= (3, int(least))
+def test_no_library_is_used_by_a_private_name():
+    sources = [*(ROOT / "helpers").glob("*.py"), *(ROOT / "tools").glob("*.py"), ROOT / "coursework1.ipynb"]
+    for path in sources:
+        found = re.findall(r"\b(?:torch|np|numba|plt|matplotlib)(?:\.\w+)*\._\w*", path.read_text("utf-8"))
+        assert found == [], path.name
+
+
+def test_the_citation_names_title_authors_version_and_license():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert citation["version"] == PYPROJECT["project"]["version"]
+    assert citation["authors"] == [{"name": "the coursework1 authors"}]
+    assert {"cff-version", "message", "title", "license"} <= set(citation)

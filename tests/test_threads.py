@@ -1,30 +1,47 @@
-"""The number of threads is limited inside, and comes back."""
+"""A loop split among threads covers every item once, on no more threads than torch has."""
+
+import threading
 
 import pytest
 import torch
 
-from helpers.threads import one_thread
+from helpers.threads import run_in_threads
 
 
 @pytest.fixture(autouse=True)
-def _two_threads():
+def _three_threads():
     before = torch.get_num_threads()
-    torch.set_num_threads(2)
+    torch.set_num_threads(3)
     yield
     torch.set_num_threads(before)
 
 
-def test_the_block_has_one_thread_and_what_follows_has_as_many_as_before():
-    with one_thread():
-        assert torch.get_num_threads() == 1
-    assert torch.get_num_threads() == 2
+@pytest.mark.parametrize("threads", [0, 1, 2, 3, 50])
+@pytest.mark.parametrize("count", [1, 2, 7, 100])
+def test_every_item_is_computed_once(count, threads):
+    parts = []
+    run_in_threads(threads, count, lambda start, stop, items: items.append((start, stop)), parts)
+    assert sorted(item for start, stop in parts for item in range(start, stop)) == list(range(count))
+    assert len(parts) == max(1, min(threads, count, 3))
 
 
-def test_the_threads_come_back_after_an_error():
-    @one_thread()
-    def fail():
-        raise ValueError(torch.get_num_threads())
+def test_parts_run_side_by_side():
+    together = threading.Barrier(3, timeout=60)  # each part waits for the other two
+    run_in_threads(3, 3, lambda start, stop: together.wait())
 
-    with pytest.raises(ValueError, match="1"):
-        fail()
-    assert torch.get_num_threads() == 2
+
+def test_one_thread_is_the_callers_own():
+    names = []
+    torch.set_num_threads(1)
+    run_in_threads(8, 100, lambda start, stop: names.append(threading.current_thread()))
+    assert names == [threading.current_thread()]
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_an_error_of_any_part_reaches_the_caller(failing):
+    def loop(start, stop):
+        if start == failing:
+            raise ArithmeticError(start)
+
+    with pytest.raises(ArithmeticError, match=str(failing)):
+        run_in_threads(3, 3, loop)

@@ -1,154 +1,72 @@
-"""Execute the notebook: a copy and an HTML page under build/, or in place.
+"""Execute coursework1.ipynb into build/ or in place, and make its page: python -m tools.execute [--in-place]"""
 
-python -m tools.execute [--in-place] [NOTEBOOK]
-"""
-
-from tools import interruption
-
-if __name__ == "__main__":
-    interruption.end_at_once()
-
-import argparse
-import asyncio
-import atexit
-import contextlib
-import re
-import signal
+import copy
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, DeadKernelError
+from nbclient.exceptions import CellExecutionError
 
-from tools.files import write_atomically
 from tools.page import html_page
 
-SECONDS_A_CELL = 600
-KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+NOTEBOOK = Path("coursework1.ipynb")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Execute the notebook.")
-    parser.add_argument("notebook", nargs="?", type=Path, default=Path("coursework1.ipynb"))
-    parser.add_argument("--in-place", action="store_true", help="replace the notebook instead of writing to build/")
-    arguments = parser.parse_args()
-    source, start = arguments.notebook, time.perf_counter()
-    before = source.read_bytes()
-    executed = execute_or_exit(nbformat.reads(before.decode(), as_version=4), source.resolve().parent)
-    contents = {source: encoded(executed)} if arguments.in_place else copy_and_page(executed, source.stem)
-    if arguments.in_place and source.read_bytes() != before:
-        sys.exit(f"{source} was changed while it was executed; nothing was written.")
-    for path, content in contents.items():
-        path.parent.mkdir(exist_ok=True)
-        write_atomically(path, content)
-    print_now(f"{time.perf_counter() - start:.1f} s in all. Written:", *contents, sep="\n  ")
-
-
-def execute_or_exit(notebook, folder: Path):
-    """Execute, with progress printed; where that does not come to its end, exit with the cause."""
     try:
-        return execute(notebook, folder, report=print_now)
-    except CellExecutionError as error:
-        sys.exit(f"{error}\nA cell failed; nothing was written.")
-    except (KeyboardInterrupt, asyncio.CancelledError, DeadKernelError) as error:
-        sys.exit(f"Interrupted, or the kernel died ({type(error).__name__}); nothing was written.")
+        executed = execute(nbformat.read(NOTEBOOK, as_version=4), Path.cwd(), report=print)
+    except RuntimeError as error:
+        sys.exit(f"{error.__cause__ or ''}\n{error}\nNothing was written.")
+    target = NOTEBOOK if "--in-place" in sys.argv else Path("build", NOTEBOOK)
+    write_whole(target, nbformat.writes(executed).encode())
+    write_whole(Path("build/coursework1.html"), html_page(executed).encode())
 
 
-def execute(notebook, folder: Path, report: Callable[[str], None] = lambda line: None):
+def execute(notebook, folder: Path, report=lambda line: None):
     """Run every cell of a notebook in `folder`, with this Python, and return an executed copy.
 
-    No timing, no version, no kernel of this machine and no empty cell stays in it, so that equal runs give equal files.
-    Raises CellExecutionError when a cell fails.
+    `report` is called with one line before each code cell. Equal runs give equal notebooks: no timing and no empty
+    cell stays. Raises RuntimeError that names the first cell that fails.
     """
-    notebook = nbformat.from_dict(notebook)
+    notebook = copy.deepcopy(notebook)
     notebook.cells = [cell for cell in notebook.cells if cell.cell_type != "code" or cell.source.strip()]
     for cell in notebook.cells:
-        for timing in ("execution", "ExecuteTime"):
-            cell.metadata.pop(timing, None)
-    titles = headings_of_code_cells(notebook)
+        cell.metadata.pop("execution", None)
+    begun = []
 
     def announce(cell, cell_index):
-        if cell_index in titles:
-            number = list(titles).index(cell_index) + 1
-            report(f"cell {number} of {len(titles)}: {titles[cell_index]}")
+        begun.append(cell.id)
+        report(f"cell {cell_index + 1} of {len(notebook.cells)}: {cell.id}")
 
-    # An empty list of kernel folders leaves only the kernel of the Python that runs this.
-    kernels = KernelSpecManager(kernel_dirs=[])
     client = NotebookClient(
         notebook,
-        km=AsyncKernelManager(kernel_name="python3", kernel_spec_manager=kernels),
-        timeout=SECONDS_A_CELL,
+        # With an empty list of folders, the only kernel left is that of the Python that runs this.
+        km=AsyncKernelManager(kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[])),
+        timeout=600,
         record_timing=False,
         coalesce_streams=True,
-        on_cell_start=announce,
-        extra_arguments=["--log-level=CRITICAL"],
+        on_cell_execute=announce,
+        extra_arguments=["--log-level=ERROR"],  # ipykernel warns of its unencrypted local connection.
         resources={"metadata": {"path": str(folder)}},
     )
-    handlers = {number: signal.getsignal(number) for number in interruption.SIGNALS}
     try:
-        asyncio.run(run_until_done_or_interrupted(client))
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    notebook.metadata.language_info.pop("version", None)
-    notebook.metadata.kernelspec = dict(KERNELSPEC)
+        client.execute(cleanup_kc=True)
+    except CellExecutionError as error:
+        raise RuntimeError(f"cell {begun[-1]} fails with {error.ename}: {error.evalue}") from error
     return notebook
 
 
-async def run_until_done_or_interrupted(client: NotebookClient) -> None:
-    """Execute; a signal cancels, at any time (nbclient's own handlers leave a kernel half-way that just starts)."""
-    task, loop, kernel = asyncio.current_task(), asyncio.get_running_loop(), client.km
-
-    def keep_handlers(*_):
-        raise RuntimeError("the signals are taken")  # nbclient then leaves them alone
-
-    with contextlib.suppress(NotImplementedError):  # Windows
-        for number in interruption.SIGNALS:
-            loop.add_signal_handler(number, task.cancel)
-        loop.add_signal_handler = keep_handlers
-    try:
-        await client.async_execute(cleanup_kc=True)
-    finally:  # a cancelled start or end leaves a kernel to nbclient's own clearing at exit, which prints tracebacks
-        atexit.unregister(client._cleanup_kernel)
-        if await kernel.is_alive():
-            await kernel.provisioner.kill()
-        await kernel.cleanup_resources()
-    if task.cancelling():  # what waits for the kernel's end can lose a cancellation
-        raise asyncio.CancelledError
-
-
-def headings_of_code_cells(notebook) -> dict[int, str]:
-    """For every code cell, by its index: the text of the last heading above it."""
-    titles, heading = {}, ""
-    for index, cell in enumerate(notebook.cells):
-        if cell.cell_type == "markdown":
-            heading = (re.findall(r"^#+ +(.+)$", cell.source, flags=re.MULTILINE) or [heading])[-1]
-        elif cell.cell_type == "code":
-            titles[index] = heading
-    return titles
-
-
-def copy_and_page(notebook, name: str) -> dict[Path, bytes]:
-    """What build/<name>.ipynb and build/<name>.html are to hold."""
-    return {
-        Path("build", f"{name}.ipynb"): encoded(notebook),
-        Path("build", f"{name}.html"): html_page(notebook).encode(),
-    }
-
-
-def encoded(notebook) -> bytes:
-    return nbformat.writes(notebook).encode()
-
-
-def print_now(*words, **how) -> None:
-    print(*words, **how, flush=True)
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file beside its place and rename it: a reader finds the previous content or the new one."""
+    path.parent.mkdir(exist_ok=True)
+    part = path.with_name(f".part-{path.name}")
+    part.write_bytes(content)
+    part.replace(path)
+    print(f"Written: {path} ({len(content) / 1e6:.1f} MB)")
 
 
 if __name__ == "__main__":
-    with interruption.clearing_away():
-        main()
+    main()

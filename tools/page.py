@@ -1,26 +1,29 @@
 """An executed notebook as one HTML page that needs no network: all embedded, mathematics as MathML."""
 
+import html
 import re
+from pathlib import Path
 
-from jinja2 import DictLoader
+from jinja2 import FileSystemLoader
 from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from pygments.formatters import HtmlFormatter
 
-# nbconvert's classic template keeps the figures' alternative texts; its scripts (jQuery, RequireJS, Mermaid,
-# MathJax, each loaded from the network) have nothing to do here.
-TEMPLATE = """{% extends 'index.html.j2' %}
-{% block html_head_js %}{% endblock %}
-{% block html_head_js_mathjax %}{% endblock %}
-{% block html_head_css %}<style>
-div#notebook-container { width: auto; max-width: 1100px; margin: auto; }
-img { max-width: 100%; height: auto; }
-math[display="block"] { margin: 1em 0; } table { margin: 1em 0; }
-</style>{% endblock %}"""
+FOLDER = Path(__file__).parent
 
 
-class MathMLRenderer(IPythonRenderer):
-    """Markdown to HTML, with formulas turned into MathML."""
+class PageRenderer(IPythonRenderer):
+    """Markdown to HTML, with formulas as MathML and with the headings noted down for the contents."""
+
+    def __init__(self):
+        super().__init__(escape=False)
+        self.headings = []
+
+    def heading(self, text: str, level: int, **attributes) -> str:
+        anchor = html.escape(re.sub(r"<[^>]*>", "", text).replace(" ", "-"))
+        self.headings.append((level, anchor, text))
+        return f'<h{level} id="{anchor}">{text}</h{level}>\n'
 
     def inline_math(self, body: str) -> str:
         return convert(body.strip())
@@ -28,22 +31,19 @@ class MathMLRenderer(IPythonRenderer):
     def block_math(self, body: str) -> str:
         return convert(body.strip(), display="block")
 
-    def latex_environment(self, name: str, body: str) -> str:
-        return convert(rf"\begin{{{name}}}{body}\end{{{name}}}", display="block")
-
-
-def to_html(markdown: str) -> str:
-    return MarkdownWithMath(renderer=MathMLRenderer(escape=False)).render(markdown)
-
 
 def html_page(notebook) -> str:
-    """The page, the same for the same notebook, byte for byte."""
+    """Return the page, which is the same for the same notebook, byte for byte."""
+    light = HtmlFormatter(style="default").get_style_defs(".highlight")
+    dark = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
+    style = f"{light}\n@media screen and (prefers-color-scheme: dark) {{\n{dark}\n}}\n"
+    style += (FOLDER / "page.css").read_text("utf-8")
+    renderer = PageRenderer()
     exporter = HTMLExporter(
-        template_name="classic",
-        extra_loaders=[DictLoader({"page.html.j2": TEMPLATE})],
+        template_name="basic",
         template_file="page.html.j2",
-        filters={"markdown2html": to_html},
+        extra_loaders=[FileSystemLoader(FOLDER, encoding="utf-8")],
+        filters={"markdown2html": MarkdownWithMath(renderer=renderer).render},
     )
-    title = next(match[1] for cell in notebook.cells if (match := re.match(r"# +(.+)", cell.source)))
-    page, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": title}})
-    return page
+    exporter.environment.globals.update(headings=renderer.headings, style=style)
+    return exporter.from_notebook_node(notebook)[0].strip() + "\n"

@@ -1,106 +1,92 @@
-"""Write build/submission.zip: the notebook, what it needs to run, and its HTML page.
+"""Write what is handed in to build/, as a zip and as one notebook that runs alone: python -m tools.submission"""
 
-Refuses when a test of the notebook's shape fails, or when its outputs are not what it computes now.
-"""
-
-from tools import interruption
-
-if __name__ == "__main__":
-    interruption.end_at_once()
-
-import base64
 import io
-import re
-import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
-import matplotlib.image
-import nbformat
-import numpy as np
+try:
+    import nbformat
 
-from tools.execute import execute_or_exit, print_now
-from tools.files import write_atomically
-from tools.page import html_page
+    from tools.execute import execute, write_whole
+    from tools.page import html_page
+    from tools.pictures import same_picture
+    from tools.standalone import make_standalone
+except ModuleNotFoundError as error:
+    sys.exit(f"Refused: the package {error.name} is missing; pip install -r requirements.txt. Nothing was written.")
 
-NOTEBOOK = Path("coursework1.ipynb")
-PARTS = (NOTEBOOK, Path("helpers"), Path("data"), Path("environment.yml"), Path("requirements.txt"))
-LEFT_OUT = re.compile(r"(^|/)(\.|__pycache__/)")  # what is hidden, as a file that a killed write left
-ARCHIVE = Path("build", "submission.zip")
+FILES = ("conftest.py", "environment.yml", "requirements.txt", "LICENSE")
+LEAST_WORDS = 10  # An answer of fewer words is a placeholder or was deleted by mistake.
+CURE = "run `make outputs` (without make: `python -m tools.execute --in-place`), then this again"
 
 
 def main() -> None:
-    print_now("Testing the notebook's shape")
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:randomly",
-        "-p",
-        "no:cacheprovider",
-        "tests/test_notebook.py",
-    ]
-    tests = subprocess.run(command, capture_output=True, text=True, check=False)
-    if tests.returncode:
-        reason = "the notebook's shape fails the tests above; where it was saved in Jupyter, run `make outputs` first"
-        sys.exit(f"{tests.stdout}{tests.stderr}\nRefused: {reason}. Nothing was written.")
-    print_now("Executing the notebook, to compare its outputs with what it computes now")
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    if stale := stale_cells(notebook, execute_or_exit(notebook, Path.cwd())):
-        cells = ", ".join(stale)
-        reason = "stale, or pictures that another Matplotlib drew"
-        sys.exit(f"Refused: the outputs of {cells} are {reason}; run `make outputs`. Nothing was written.")
-    ARCHIVE.parent.mkdir(exist_ok=True)
-    write_atomically(ARCHIVE, archive(html_page(notebook)))
-    print_now(f"Written: {ARCHIVE}")
-
-
-def stale_cells(stored, fresh) -> list[str]:
-    """The ids of the code cells whose stored outputs are not those of a fresh execution."""
-    pairs = zip(stored.cells, fresh.cells, strict=True)
-    return [old.id for old, new in pairs if old.cell_type == "code" and not same_outputs(old, new)]
-
-
-def same_outputs(old, new) -> bool:
-    if old.execution_count != new.execution_count or len(old.outputs) != len(new.outputs):
-        return False
-    pairs = zip(map(apart, old.outputs), map(apart, new.outputs), strict=True)
-    return all(before[0] == after[0] and same_picture(before[1], after[1]) for before, after in pairs)
-
-
-def apart(output) -> tuple[dict, str | None]:
-    """An output without its PNG picture, and the picture."""
-    data = dict(output.get("data", {}))
-    picture = data.pop("image/png", None)
-    return {**output, "data": data}, picture
-
-
-def same_picture(old: str | None, new: str | None) -> bool:
-    """Whether two PNG pictures show the same, but for one pixel in a thousand, since rounding moves edges."""
-    if old is None or new is None or old == new:
-        return old == new
-    first, second = (matplotlib.image.imread(io.BytesIO(base64.b64decode(png))) for png in (old, new))
-    return first.shape == second.shape and (np.abs(first - second).max(axis=-1) > 0.1).mean() < 1e-3
-
-
-def archive(page: str) -> bytes:
-    """The zip file's content: the same parts give the same bytes."""
-    contents = {NOTEBOOK.with_suffix(".html").name: page.encode()}
-    for part in PARTS:
-        files = [part] if part.is_file() else [file for file in part.rglob("*") if file.is_file()]
-        contents |= {file.as_posix(): file.read_bytes() for file in files if not LEFT_OUT.search(file.as_posix())}
+    notebook = nbformat.read("coursework1.ipynb", as_version=4)
+    standalone = nbformat.writes(check_notebook(notebook)).encode()
+    contents = {
+        "README.txt": Path(__file__).with_name("submission-readme.txt").read_bytes(),
+        "coursework1.ipynb": nbformat.writes(notebook).encode(),
+        "coursework1.html": html_page(notebook).encode(),
+        "coursework1-standalone.ipynb": standalone,
+    }
+    for path in [*map(Path, FILES), *Path("helpers").glob("*.py"), *Path("data").iterdir()]:
+        contents[path.as_posix()] = path.read_bytes()
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as zipped:
-        for name in sorted(contents):
-            entry = zipfile.ZipInfo(f"coursework1/{name}")  # dated 1980, whenever it is made
-            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
-            zipped.writestr(entry, contents[name])
-    return buffer.getvalue()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in contents.items():
+            archive.writestr(f"coursework1/{name}", content)
+    write_whole(Path("build/submission.zip"), buffer.getvalue())
+    write_whole(Path("build/coursework1-standalone.ipynb"), standalone)
+
+
+def check_notebook(notebook):
+    """Return the standalone copy of a notebook, executed in an empty folder.
+
+    Exits with one sentence that names the cell and the cure if an answer is missing, a cell fails (since a claim does
+    not hold or a file of data was altered), or the outputs stored are not those of this execution. What Jupyter changes
+    when it saves is no fault.
+    """
+    sources = {cell.id: cell.source for cell in notebook.cells}
+    for letter in "abcdefghij":
+        if len(sources.get(f"{letter}-answer", "").split()) < LEAST_WORDS:
+            refuse(f"cell {letter}-answer has no answer: write one of {LEAST_WORDS} words or more")
+    print("Executing the notebook, to compare its outputs with what it computes now", flush=True)
+    try:
+        with tempfile.TemporaryDirectory() as empty:
+            executed = execute(make_standalone(notebook), Path(empty))
+    except RuntimeError as error:
+        refuse(f"{error}; mend it, then {CURE}")
+    fresh = {cell.id: cell for cell in executed.cells}
+    code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+    stale = [cell.id for cell in code if not same_outputs(cell, fresh[cell.id])]
+    if stale:
+        refuse(f"the outputs of {', '.join(stale)} are not what the code computes now; {CURE}")
+    return executed
+
+
+def refuse(reason: str) -> None:
+    sys.exit(f"Refused: {reason}. Nothing was written.")
+
+
+def same_outputs(first, second) -> bool:
+    """Whether a reader sees the same below two cells: the same text, and pictures that differ by a bit at most."""
+    old = read_pictures(first)
+    new = read_pictures(second)
+    return read_text(first) == read_text(second) and len(old) == len(new) and all(map(same_picture, old, new))
+
+
+def read_text(cell) -> list:
+    """Return what a cell printed, in one piece, then the text of what it displayed."""
+    printed = "".join(output.text for output in cell.outputs if output.output_type == "stream")
+    displayed = [output.data for output in cell.outputs if "data" in output]
+    return [printed, *({kind: text for kind, text in data.items() if kind != "image/png"} for data in displayed)]
+
+
+def read_pictures(cell) -> list[str]:
+    """Return the pictures that a cell shows, in base64."""
+    return [output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {})]
 
 
 if __name__ == "__main__":
-    with interruption.clearing_away():
-        main()
+    main()

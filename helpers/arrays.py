@@ -1,0 +1,87 @@
+"""The one boundary between the caller's arrays, NumPy's or torch's, and the loops, which take NumPy arrays."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+Array = np.ndarray | Tensor
+USUAL_KINDS = ({np.ndarray}, {Tensor})
+
+
+def check_arrays(**named: Array) -> None:
+    """Raise TypeError, naming the argument, unless all are NumPy arrays (none with a mask) or all are torch tensors."""
+    kinds = {type(array) for array in named.values()}
+    if kinds in USUAL_KINDS:
+        return
+    for name, array in named.items():
+        if not isinstance(array, Array):
+            raise TypeError(f"{name} must be a NumPy array or a torch tensor, got {type(array).__name__}")
+        if isinstance(array, np.ma.MaskedArray):
+            raise TypeError(f"{name} is a masked array, whose mask would be ignored; fill it first")
+    if len({isinstance(array, Tensor) for array in named.values()}) > 1:
+        kinds = ", ".join(f"{name} is a {type(array).__name__}" for name, array in named.items())
+        raise TypeError(f"all arrays must be of one kind, NumPy or torch: {kinds}")
+
+
+def as_numpy(array: Array) -> np.ndarray | None:
+    """Return the numbers as a contiguous, writable NumPy array in native byte order, as the loops take them.
+
+    The memory is shared where it can be, so nobody writes to the result. float16 and bfloat16 come as float32. None
+    means that the numbers are out of reach: on another device, in a transform of torch.func or in forward-mode
+    differentiation. Raises TypeError for a tensor without dense numbers.
+    """
+    if isinstance(array, Tensor):
+        if forward_ad.unpack_dual(array).tangent is not None:  # NumPy would lose the tangent
+            return None
+        if array.requires_grad:
+            array = array.detach()
+        try:
+            array = array.numpy()
+        except (RuntimeError, TypeError):
+            array = _read_rare_tensor(array)
+            if array is None:
+                return None
+    dtype = array.dtype
+    if array.flags.carray and dtype.isnative and dtype.char != "e" and type(array) is np.ndarray:
+        return array
+    return np.array(array, np.float32 if dtype.char == "e" else dtype.newbyteorder("="), order="C")
+
+
+def _read_rare_tensor(tensor: Tensor) -> np.ndarray | None:
+    """Return the numbers of a tensor that is bfloat16 or flagged as conjugate or negative, None if out of reach."""
+    if tensor.layout is not torch.strided or tensor.is_nested or tensor.is_meta:
+        layout = "nested" if tensor.is_nested else tensor.layout
+        raise TypeError(f"a tensor must be dense and hold numbers, got a {layout} one on {tensor.device}")
+    if not tensor.is_cpu:
+        return None
+    try:
+        plain = tensor.float() if tensor.dtype is torch.bfloat16 else tensor
+        return plain.resolve_conj().resolve_neg().numpy()
+    except (RuntimeError, TypeError):
+        return None
+
+
+def as_tensor(name: str, array: Array) -> Tensor:
+    """Return an array as a tensor of the same dtype: a tensor as it is, a NumPy array copied.
+
+    Raises TypeError, naming the argument, for a dtype that torch does not have.
+    """
+    if isinstance(array, Tensor):
+        return array
+    try:
+        return torch.from_numpy(np.array(array, array.dtype.newbyteorder("="), order="C"))
+    except TypeError:
+        raise TypeError(f"{name} has dtype {array.dtype}, which torch does not have") from None
+
+
+def give_back(result: Array, like: Array) -> Array:
+    """Return what the loops or torch computed as an array of the same kind and dtype as `like`."""
+    if isinstance(like, Tensor):
+        tensor = torch.from_numpy(result) if isinstance(result, np.ndarray) else result
+        return tensor if tensor.dtype is like.dtype else tensor.to(like.dtype)
+    result = np.asarray(result)
+    if result.dtype == like.dtype:
+        return result
+    with np.errstate(over="ignore"):  # beyond float16 lies infinity, without a warning
+        return result.astype(like.dtype.newbyteorder("="), copy=False)

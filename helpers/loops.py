@@ -1,0 +1,130 @@
+"""The loops that define cross-correlation and batch normalization, compiled with Numba."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+try:
+    import numba
+except ImportError:  # then helpers.cross_correlation and helpers.batch_norm compute in torch
+    numba = None
+
+
+def compile_loop(loop: Callable) -> Callable:
+    """Have the loop compiled at its first call and kept on disk.
+
+    The compiler may regroup sums and fuse a product with a sum. It may not assume that there is no NaN or infinity.
+    """
+    if numba is None or numba.config.DISABLE_JIT:  # then it stays Python, and overflows as silently
+        return np.errstate(all="ignore")(loop)
+    options = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract"}}
+    try:
+        return numba.njit(cache=True, **options)(loop)
+    except RuntimeError:  # neither the folder nor the user's cache can be written to
+        return numba.njit(**options)(loop)
+
+
+# Cross-correlation, Y[i, j] = sum over u, v of X[i+u, j+v] K[u, v], for the rows i of Y from start to stop.
+
+
+@compile_loop
+def correlate_windows(start, stop, X, K, Y):
+    """One output after another: the sum of its window's products with the kernel."""
+    h, w = K.shape
+    for i in range(start, stop):
+        for j in range(Y.shape[1]):
+            total = X.dtype.type(0)
+            for u in range(h):
+                for v in range(w):
+                    total += X[i + u, j + v] * K[u, v]
+            Y[i, j] = total
+
+
+@compile_loop
+def correlate_rows(start, stop, X, K, Y):
+    """One row of outputs after another: the same products, with the inner loop along the row.
+
+    So the processor multiplies a tap with several pixels at once. Eight taps share a turn, to save reads and writes.
+    """
+    h, w = K.shape
+    W = X.shape[1]
+    x = X.ravel()  # X[i, j] is x[i * W + j]
+    k = K.ravel()  # K[u, v] is k[u * w + v]
+    shift = np.empty(h * w, np.int64)  # Tap t meets x[i * W + j + shift[t]] in Y[i, j].
+    for u in range(h):
+        for v in range(w):
+            shift[u * w + v] = u * W + v
+    single = h * w % 8  # taps that are left when the others go in eights
+    for i in range(start, stop):
+        y = Y[i]
+        y[:] = 0
+        row = x[i * W :]
+        for t in range(single):
+            x0 = row[shift[t] :]
+            for j in range(y.size):
+                y[j] += x0[j] * k[t]
+        for t in range(single, h * w, 8):
+            x0, x1, x2, x3 = row[shift[t] :], row[shift[t + 1] :], row[shift[t + 2] :], row[shift[t + 3] :]
+            x4, x5, x6, x7 = row[shift[t + 4] :], row[shift[t + 5] :], row[shift[t + 6] :], row[shift[t + 7] :]
+            for j in range(y.size):
+                first_four = x0[j] * k[t] + x1[j] * k[t + 1] + x2[j] * k[t + 2] + x3[j] * k[t + 3]
+                last_four = x4[j] * k[t + 4] + x5[j] * k[t + 5] + x6[j] * k[t + 6] + x7[j] * k[t + 7]
+                y[j] += first_four + last_four
+
+
+# Batch normalization of the channels c from start to stop; x is (N, C, L), L = H W. The m = N L values of a channel
+# have the mean M + rest, in two numbers as one rounds off too much, and the variance V. All sums are float64.
+
+
+@compile_loop
+def average_channel(c, g, offset, x, center):
+    """Return the means over channel c of d = g - offset and of d (x - center)."""
+    N, _, L = x.shape
+    sum_d = np.float64(0)
+    sum_product = np.float64(0)
+    for n in range(N):
+        map_d = np.float64(0)  # Each map has its own sums, so that the next need not wait for them.
+        map_product = np.float64(0)
+        for i in range(L):
+            d = g[n, c, i] - offset
+            map_d += d
+            map_product += d * (x[n, c, i] - center)
+        sum_d += map_d
+        sum_product += map_product
+    return sum_d / (N * L), sum_product / (N * L)
+
+
+@compile_loop
+def normalize_maps(start, stop, training, x, gamma, beta, eps, momentum, running_mean, running_var, M, V, rest, out):
+    """out = gamma x_hat + beta, where x_hat = (x - M) / sqrt(V + eps)."""
+    N, _, L = x.shape
+    for c in range(start, stop):
+        if training:  # In test mode, M and V are given.
+            M[c], _ = average_channel(c, x, 0.0, x, 0.0)
+            rest[c], V[c] = average_channel(c, x, M[c], x, M[c])
+            running_mean[c] = momentum * running_mean[c] + (1 - momentum) * M[c]
+            running_var[c] = momentum * running_var[c] + (1 - momentum) * V[c]
+        inverse_std = 1 / np.sqrt(V[c] + eps)
+        for n in range(N):
+            for i in range(L):
+                x_hat = (x[n, c, i] - M[c] - rest[c]) * inverse_std
+                out[n, c, i] = gamma[c] * x_hat + beta[c]
+
+
+@compile_loop
+def differentiate_maps(start, stop, training, dout, x, gamma, eps, M, V, rest, dx, dgamma, dbeta):
+    """dbeta = sum dout, dgamma = sum dout x_hat, dx = gamma / sqrt(V + eps) (dout - dbeta / m - x_hat dgamma / m)."""
+    N, _, L = x.shape
+    m = N * L
+    for c in range(start, stop):
+        inverse_std = 1 / np.sqrt(V[c] + eps)
+        mean_dout, mean_product = average_channel(c, dout, 0.0, x, M[c])
+        mean_x_hat = (mean_product - mean_dout * rest[c]) * inverse_std  # the mean of dout x_hat
+        dbeta[c] = m * mean_dout
+        dgamma[c] = m * mean_x_hat
+        if not training:  # M and V do not depend on x, so only the first term of dx is left.
+            mean_dout, mean_x_hat = 0.0, 0.0
+        for n in range(N):
+            for i in range(L):
+                x_hat = (x[n, c, i] - M[c] - rest[c]) * inverse_std
+                dx[n, c, i] = gamma[c] * inverse_std * (dout[n, c, i] - mean_dout - x_hat * mean_x_hat)
