@@ -233,7 +233,7 @@ def test_a_wrong_type_is_named(X, K, words):
 @torch_deprecates_itself
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
-@pytest.mark.parametrize("shapes", [((7, 8), (3, 2)), ((7, 6), (6, 5)), ((3, 4), (1, 1))])
+@pytest.mark.parametrize("shapes", [((4, 5), (3, 2)), ((4, 3), (3, 2)), ((2, 3), (1, 1))])
 def test_derivatives_of_both_orders_agree_with_differences(shapes, dtype, method):
     X, K = (draw_tensor(shape, dtype).requires_grad_() for shape in shapes)
 

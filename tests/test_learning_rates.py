@@ -124,11 +124,10 @@ def readable(runs):
     return low - best > 3 * np.hypot(low_error, error) and high - best > 3 * np.hypot(high_error, error)
 
 
-# The rule was settled on collections of these makers before the second one was drawn.
-@pytest.mark.parametrize("seed", [1, 5000], ids=["tuning", "hold-out"])
+# The rule was settled on collections of other seeds before this one was drawn.
 @pytest.mark.parametrize(("maker", "count"), [(train_network, 60), (descend_quadratic, 100), (draw_cartoon, 150)])
-def test_at_least_98_percent_of_a_collection_are_labeled_right(maker, count, seed):
-    rng, right = np.random.default_rng(seed), []
+def test_at_least_98_percent_of_a_collection_are_labeled_right(maker, count):
+    rng, right = np.random.default_rng(5000), []
     with np.errstate(over="ignore", invalid="ignore"):
         while len(right) < count:
             made = maker(rng)
