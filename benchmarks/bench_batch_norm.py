@@ -84,7 +84,7 @@ def run_with_threshold(arrays: list[np.ndarray], threshold: int) -> None:
 def tune() -> None:
     """Print from which size on two threads are faster than one."""
     before = functions.VALUES_PER_THREAD
-    for size in (4, 8, 16, 32):
+    for size in (16, 32, 48, 64):
         arrays = make_arrays((8, 16, size, size), "float32")
         values = arrays[0].size
         one = partial(run_with_threshold, arrays, values)

@@ -34,10 +34,8 @@ def as_numpy(array: Array) -> np.ndarray | None:
     if isinstance(array, Tensor):
         if forward_ad.unpack_dual(array).tangent is not None:  # NumPy would lose the tangent
             return None
-        if array.requires_grad:
-            array = array.detach()
         try:
-            array = array.numpy()
+            array = array.detach().numpy() if array.requires_grad else array.numpy()
         except (RuntimeError, TypeError):
             array = _read_rare_tensor(array)
             if array is None:
