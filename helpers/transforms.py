@@ -4,8 +4,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-
-from helpers.threads import run_in_threads
+import torch
 
 TILE = 256  # a tile of doubles and its spectrum, half a megabyte each, stay in a core's cache
 
@@ -37,34 +36,32 @@ def correlate_tiles(x: np.ndarray, k: np.ndarray, correlate_directly: Callable) 
     single precision, one so small that this error could show.
     Source: Oppenheim and Schafer (2010), Discrete-Time Signal Processing, section 8.7 (overlap-save).
     """
+    # NumPy calls a reversed side of length 1 contiguous; torch does not take it.
+    x = np.array(x) if min(x.strides) < 0 else x
+    k = np.array(k) if min(k.strides) < 0 else k
     (H, W), (h, w) = x.shape, k.shape
     height, rows = plan_tiles(H, h)
     width, columns = plan_tiles(W, w)
     is_complex = x.dtype.kind == "c"
-    transform = np.fft.fft2 if is_complex else np.fft.rfft2
-    invert_rows = np.fft.ifft if is_complex else np.fft.irfft
-    wide = np.complex128 if is_complex else np.float64
-    taps = k.astype(wide)
+    transform = torch.fft.fft2 if is_complex else torch.fft.rfft2
+    invert = torch.fft.ifft2 if is_complex else torch.fft.irfft2
+    taps = torch.from_numpy(k).to(torch.complex128 if is_complex else torch.float64)
     spectrum = transform(taps.conj(), s=(height, width)).conj()
     resolution = 2.0**-29 if x.dtype.char in "fF" else 0.0  # a sum's least size, in units of |tile| |K|
-    y = np.empty((H - h + 1, W - w + 1), x.dtype)
-    corners = [(i, j) for i in range(0, y.shape[0], rows) for j in range(0, y.shape[1], columns)]
+    smallest = resolution * torch.linalg.vector_norm(taps)
 
-    def correlate_some_tiles(start, stop):
-        for i, j in corners[start:stop]:
+    y = np.empty((H - h + 1, W - w + 1), x.dtype)
+    for i in range(0, y.shape[0], rows):
+        for j in range(0, y.shape[1], columns):
             target = y[i : i + rows, j : j + columns]
             part = x[i : i + rows + h - 1, j : j + columns + w - 1]
-            tile = part.astype(wide)
-            product = transform(tile, s=(height, width)) * spectrum
-            sums = np.fft.ifft(product, axis=0)[: target.shape[0]]
-            sums = invert_rows(sums, width)[:, : target.shape[1]]
-            smallest = resolution * np.linalg.norm(tile) * np.linalg.norm(taps)
-            magnitudes = np.abs(sums)
-            exact = (magnitudes >= smallest) & (magnitudes < math.inf)  # NaN is not
-            target[:] = sums
-            for row in np.flatnonzero(~exact.all(axis=1)):
-                target[row] = correlate_directly(part[row : row + h].copy(), k)
-
-    with np.errstate(all="ignore"):  # Sums that are not finite are done again.
-        run_in_threads(len(corners), len(corners), correlate_some_tiles)
+            tile = torch.from_numpy(part).to(taps.dtype)
+            sums = invert(transform(tile, s=(height, width)).mul_(spectrum), s=(height, width))
+            sums = sums[: target.shape[0], : target.shape[1]]
+            torch.from_numpy(target).copy_(sums)
+            magnitudes = sums.abs()
+            exact = (magnitudes >= smallest * torch.linalg.vector_norm(tile)) & (magnitudes < math.inf)  # NaN is not
+            if not exact.all():
+                for row in exact.all(1).logical_not().nonzero().flatten().tolist():
+                    target[row] = correlate_directly(part[row : row + h].copy(), k)
     return y
