@@ -14,7 +14,7 @@ from helpers.transforms import correlate_tiles, count_pixels
 
 METHODS = ("auto", "direct", "fft")
 # Measured with `python -m benchmarks.bench_cross_correlation --only tune`.
-TRANSFORM_BYTES = 2_200  # of products, which are added while a transform deals with one pixel
+TRANSFORM_BYTES = 2_000  # of products, which are added while a transform deals with one pixel
 THREAD_BYTES = 4_000_000  # of products, which take longer than to wake another thread
 
 HALVES = {torch.float16, torch.bfloat16}
