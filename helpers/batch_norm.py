@@ -1,6 +1,7 @@
 """Batch normalization of vectors and of feature maps: forward and backward, in training and at test time."""
 
 import math
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -206,6 +207,9 @@ def read_settings(bn_param: dict) -> tuple[bool, float, float]:
         raise ValueError(f"bn_param['mode'] must be 'train' or 'test', got {mode!r}")
     eps = bn_param.get("eps", 1e-5)
     momentum = bn_param.get("momentum", 0.9)
+    for name, number in (("eps", eps), ("momentum", momentum)):
+        if not isinstance(number, Real):
+            raise TypeError(f"bn_param[{name!r}] must be a number, got {type(number).__name__}")
     if not 0 < eps < math.inf:
         raise ValueError(f"bn_param['eps'] must be positive and finite, got {eps}")
     if not 0 <= momentum <= 1:

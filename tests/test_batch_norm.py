@@ -364,7 +364,7 @@ TYPE_ERRORS = {
     "running_mean": [with_param(running_mean=value) for value in (np.ones(3, "f4"), None)],
     "running_var": [with_param(running_var=torch.ones(3).double())],
     "dictionary": [make_arguments(bn_param=None), make_arguments(bn_param=[("mode", "train")])],
-    "not supported between": [*(with_param(eps=value) for value in ("1e-5", None, 1j)), with_param(momentum="0.9")],
+    "must be a number": [*(with_param(eps=value) for value in ("1e-5", None, 1j, X)), with_param(momentum="0.9")],
     "dout": [make_arguments(dout=np.ones(SHAPE, "f4")), make_arguments(dout=torch.ones(SHAPE).double())],
 }
 
