@@ -1,6 +1,7 @@
-"""cross_corr_2d: values, accuracy, errors, derivatives, and where it runs."""
+"""cross_corr_2d: values, accuracy, errors, derivatives, and where it and the loops of batch norm run."""
 
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
-from torch.autograd import forward_ad, gradcheck, gradgradcheck
+from torch.autograd import gradcheck, gradgradcheck
 from torch.nn.functional import conv2d
 
 from helpers import cross_correlation as module
@@ -133,35 +134,28 @@ def test_halves_are_summed_in_single_precision(dtype, method):
 @pytest.mark.parametrize(
     ("x", "k", "result"),
     [
-        (torch.float32, torch.float64, torch.float64),
-        (torch.int64, torch.float32, torch.float32),
-        (torch.int32, torch.bfloat16, torch.bfloat16),
-        (torch.uint8, torch.int8, torch.int16),
-        (torch.float64, torch.complex64, torch.complex128),
-        (torch.uint16, torch.float32, torch.float32),
+        ("float32", "float64", "float64"),
+        ("int64", "float32", "float32"),
+        ("uint8", "int8", "int16"),
+        ("float64", "complex64", "complex128"),
+        ("uint16", "float32", "float32"),
     ],
 )
 def test_two_dtypes_meet_in_torchs_common_one(x, k, result):
-    X, K = torch.arange(63).reshape(7, 9).to(x), torch.arange(6).reshape(3, 2).to(k)
-    expected = conv(X.to(torch.complex128), K.to(torch.complex128))
-    Y = cross_corr_2d(X, K)
-    assert Y.dtype is result
-    torch.testing.assert_close(Y.to(torch.complex128), expected, rtol=1e-2 if result == torch.bfloat16 else 0, atol=0)
-    if torch.bfloat16 not in (x, k):
-        in_numpy = cross_corr_2d(X.numpy(), K.numpy())
-        assert torch.from_numpy(in_numpy).dtype is result
-        np.testing.assert_array_equal(in_numpy, Y.numpy())
+    X, K = np.arange(63).reshape(7, 9).astype(x), np.arange(6).reshape(3, 2).astype(k)
+    expected, _ = sum_windows(X, K, np.complex128)
+    for Y in (cross_corr_2d(X, K), cross_corr_2d(torch.from_numpy(X), torch.from_numpy(K)).numpy()):
+        assert Y.dtype == result
+        np.testing.assert_array_equal(Y, expected)
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex128])
 def test_memory_layouts_do_not_matter(dtype, method):
-    big = draw_tensor((40, 46), dtype)
-    taps = draw_tensor((9, 7), dtype, seed=1)
-    X, K = big[3:33:2, 4:40:3], taps.t()[:5, :3]
+    X, K = draw_tensor((40, 46), dtype)[3:33:2, 4:40:3], draw_tensor((9, 7), dtype, seed=1).t()[:5, :3]
     expected = cross_corr_2d(X.clone(), K.clone(), method=method)
     torch.testing.assert_close(cross_corr_2d(X, K, method=method), expected, rtol=0, atol=0)
-    x, k = big.numpy()[3:33:2, 4:40:3], taps.numpy().T[:5, :3]
+    x, k = X.numpy(), K.numpy()
     x.flags.writeable = False
     flipped = np.flip(np.flip(x).copy())  # negative strides
     for array in (x, flipped, x.astype(x.dtype.newbyteorder(">")), np.asfortranarray(x)):
@@ -192,9 +186,7 @@ def test_what_is_not_finite_reaches_exactly_the_windows_that_hold_it(shapes, val
     [
         ((3, 4, 5), (2, 2), r"X must be 2-D and not empty, got shape \(3, 4, 5\)"),
         ((3, 4), (2,), r"K must be 2-D and not empty, got shape \(2,\)"),
-        ((3, 0), (2, 2), r"X must be 2-D and not empty, got shape \(3, 0\)"),
         ((3, 4), (0, 2), r"K must be 2-D and not empty, got shape \(0, 2\)"),
-        ((3, 4), (4, 2), r"K of shape \(4, 2\) is larger than X of shape \(3, 4\)"),
         ((3, 4), (2, 5), r"K of shape \(2, 5\) is larger than X of shape \(3, 4\)"),
     ],
 )
@@ -215,12 +207,9 @@ def test_an_unknown_method_is_refused(method):
         ([[1.0]], np.ones((1, 1)), "X must be a NumPy array or a torch tensor, got list"),
         (np.ones((2, 3)), torch.ones(1, 2), "one kind.*X is a ndarray, K is a Tensor"),
         (np.ones((2, 3), bool), np.ones((1, 2), bool), "X has dtype bool"),
-        (np.ones((2, 3)), np.ones((1, 2), bool), "K has dtype torch.bool"),
         (torch.ones(2, 3).bool(), torch.ones(1, 2).bool(), "X has dtype torch.bool"),
         (torch.ones(2, 3).to(torch.float8_e5m2), torch.ones(1, 1).to(torch.float8_e5m2), "X has dtype torch.float8"),
-        (np.ones((2, 3), np.longdouble), np.ones((1, 2), np.longdouble), "X has dtype (float128|longdouble)"),
         (np.ones((2, 3)), np.ones((1, 2), np.longdouble), "K has dtype (float128|longdouble), which torch does not"),
-        (np.ones((2, 3), object), np.ones((1, 2), object), "X has dtype object"),
         (torch.ones(2, 3).to(torch.uint16), torch.ones(1, 2).to(torch.int16), "no common dtype"),
         (torch.ones(2, 3, device="meta"), torch.ones(1, 2, device="meta"), "must be dense and hold numbers.* on meta"),
     ],
@@ -264,35 +253,20 @@ def test_no_graph_is_kept_where_none_is_wanted():
 
 
 @torch_deprecates_itself
-def test_torch_func_sees_through():
+@pytest.mark.parametrize(
+    "transform",
+    [
+        lambda f, X, K: torch.func.grad(f, argnums=(0, 1))(X, K),
+        lambda f, X, K: torch.func.vmap(f, in_dims=(0, None))(torch.stack([X, X.flip(0), -X]), K),
+        lambda f, X, K: torch.func.vmap(torch.func.grad(f, argnums=1), in_dims=(0, None))(torch.stack([X, -X]), K),
+        lambda f, X, K: torch.func.jacrev(torch.func.grad(f))(X, K),
+        lambda f, X, K: torch.func.jvp(f, (X, K), (K.sum() * X, K)),
+    ],
+)
+def test_torch_func_sees_through(transform):
     X, K = draw_tensor((7, 9)), draw_tensor((3, 2))
-
-    def loss(corr, X, K):
-        return (corr(X, K) ** 2).sum()
-
-    def ours(X, K):
-        return loss(cross_corr_2d, X, K)
-
-    def theirs(X, K):
-        return loss(conv, X, K)
-
-    images = torch.stack([X, X.flip(0), -X])
-    for transform in (
-        lambda f: torch.func.grad(f, argnums=(0, 1))(X, K),
-        lambda f: torch.func.vmap(f, in_dims=(0, None))(images, K),
-        lambda f: torch.func.vmap(torch.func.grad(f, argnums=1), in_dims=(0, None))(images, K),
-        lambda f: torch.func.jacrev(torch.func.grad(f))(X, K),
-        lambda f: torch.func.jvp(f, (X, K), (K.sum() * X, K)),
-    ):
-        torch.testing.assert_close(transform(ours), transform(theirs))
-
-
-@torch_deprecates_itself
-def test_forward_mode_keeps_the_tangent():
-    X, K = draw_tensor((7, 9)), draw_tensor((3, 2))
-    with forward_ad.dual_level():
-        Y = forward_ad.unpack_dual(cross_corr_2d(forward_ad.make_dual(X, 2 * X), K))
-        torch.testing.assert_close(Y.tangent, 2 * Y.primal)
+    ours = transform(lambda X, K: (cross_corr_2d(X, K) ** 2).sum(), X, K)
+    torch.testing.assert_close(ours, transform(lambda X, K: (conv(X, K) ** 2).sum(), X, K))
 
 
 def test_autocast_changes_nothing():
@@ -355,8 +329,12 @@ def run_python(code, folder=REPOSITORY, **environment):
     return finished.stdout.strip()
 
 
+def copy_helpers(folder):
+    shutil.copytree(REPOSITORY / "helpers", folder / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
+
+
 VALUES = """
-import numpy as np, torch
+import helpers, numpy as np, torch
 from helpers import cross_corr_2d
 X = np.arange(600.0).reshape(20, 30) % 7
 for K in (np.arange(6.0).reshape(3, 2), np.arange(330.0).reshape(15, 22) % 5):
@@ -368,22 +346,28 @@ for K in (np.arange(6.0).reshape(3, 2), np.arange(330.0).reshape(15, 22) % 5):
 leaf = torch.from_numpy(X).requires_grad_()
 cross_corr_2d(leaf, torch.from_numpy(K)).sum().backward()
 print(leaf.grad.sum().item())
+x = X.reshape(5, 4, 5, 6) ** 2
+for forward, backward, x in (
+    (helpers.spatial_batchnorm_forward, helpers.spatial_batchnorm_backward, x),
+    (helpers.batchnorm_forward, helpers.batchnorm_backward, x[:, :, 0, 0]),
+):
+    out, cache = forward(x, np.arange(4.0), np.ones(4), {"mode": "train"})
+    for result in (out, *backward(x, cache)):
+        print((result**2).sum().round(6))
 """
 WITHOUT_NUMBA = "import sys; sys.modules['numba'] = None\n"
 
 
 def test_without_numba_or_its_compiler_the_results_are_the_same():
     compiled = run_python(VALUES)
-    assert len(compiled.splitlines()) == 31
+    assert len(compiled.splitlines()) == 39
     assert run_python(WITHOUT_NUMBA + VALUES) == compiled
     assert run_python(VALUES, NUMBA_DISABLE_JIT="1") == compiled
 
 
 def test_a_checkout_and_a_home_that_cannot_be_written_to_do_no_harm(tmp_path):
     folder = tmp_path / "checkout"
-    (folder / "helpers").mkdir(parents=True)
-    for source in (REPOSITORY / "helpers").glob("*.py"):
-        (folder / "helpers" / source.name).write_bytes(source.read_bytes())
+    copy_helpers(folder)
     # As root everything can be written to. So each place that Numba would try is a file and can hold no folder.
     (folder / "helpers" / "__pycache__").touch()
     nowhere = tmp_path / "nowhere"
@@ -413,9 +397,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
 def test_a_syntax_error_in_one_module_leaves_the_others(tmp_path):
-    (tmp_path / "helpers").mkdir()
-    for source in (REPOSITORY / "helpers").glob("*.py"):
-        (tmp_path / "helpers" / source.name).write_bytes(source.read_bytes())
+    copy_helpers(tmp_path)
     (tmp_path / "helpers" / "batch_norm.py").write_text("def batchnorm_forward(:\n")
     assert run_python("from helpers import cross_corr_2d\nprint(cross_corr_2d.__name__)", tmp_path) == "cross_corr_2d"
 

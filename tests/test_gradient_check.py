@@ -39,25 +39,12 @@ def batch_norm_inputs(seed=1):
     return [rng.normal(size=SHAPE), rng.normal(size=3), rng.normal(size=3)]
 
 
-def affine(x, w, b):
-    return x @ w.T + b, (x, w)
+def square(x):
+    return x * x, x
 
 
-def affine_backward(dout, cache):
-    x, w = cache
-    return dout @ w, dout.T @ x, dout.sum(0)
-
-
-def affine_inputs(seed=2):
-    rng = np.random.default_rng(seed)
-    return [rng.normal(size=(5, 4)), rng.normal(size=(3, 4)), rng.normal(size=3)]
-
-
-def elementwise(f, slope):
-    return lambda x: (f(x), x), lambda dout, x: dout * slope(x)
-
-
-square, square_backward = elementwise(np.square, lambda x: 2 * x)
+def square_backward(dout, x):
+    return 2 * dout * x
 
 
 def spoil(k, change):
@@ -78,19 +65,18 @@ def fault_of(report):
     return report.faults[0]
 
 
-def test_relative_error_is_the_largest_elementwise_one():
-    assert relative_error(np.array([1.0, 2.0, -4.0]), np.array([1.0, 3.0, -4.0])) == pytest.approx(0.2, rel=1e-15)
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("other", [0.0, np.nan, np.inf])
-def test_relative_error_is_infinite_if_a_value_is_not_finite(bad, other):
-    assert relative_error(np.array([1.0, bad]), np.array([1.0, other])) == np.inf
-    assert relative_error(np.array([1.0, other]), np.array([1.0, bad])) == np.inf
-
-
-def test_relative_error_of_nothing_is_zero():
-    assert relative_error(np.empty((0, 3)), np.empty((0, 3))) == 0
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        ([1.0, 2.0, -4.0], [1.0, 3.0, -4.0], 0.2),
+        ([], [], 0),
+        ([1.0, np.nan], [1.0, 0.0], np.inf),
+        ([1.0, np.inf], [1.0, np.inf], np.inf),
+        ([1.0, 0.0], [1.0, -np.inf], np.inf),
+    ],
+)
+def test_relative_error_is_the_largest_elementwise_one_and_infinite_if_a_value_is_not_finite(a, b, expected):
+    assert relative_error(np.array(a), np.array(b)) == pytest.approx(expected, rel=1e-15)
 
 
 def test_relative_error_refuses_shapes_that_would_broadcast():
@@ -99,11 +85,9 @@ def test_relative_error_refuses_shapes_that_would_broadcast():
 
 
 TRUTHS = {
-    "exp": (np.exp, np.exp, np.linspace(-3, 5, 9)),
     "1/x": (lambda x: 1 / x, lambda x: -1 / x**2, np.array([1e-3, -0.01, 0.1, 1.0, 100.0])),
     "sqrt near 0.01": (np.sqrt, lambda x: 0.5 / np.sqrt(x), np.array([0.009, 0.01, 0.011, 4.0])),
     "x^3 at 1e4": (lambda x: x**3, lambda x: 3 * x**2, np.array([1e4, -2e4, 1.0])),
-    "sin at 1e-4": (np.sin, np.cos, np.array([1e-4, -2e-4, 1.0])),
     "sin at 1e6": (np.sin, np.cos, np.array([224 * np.pi + 0.1, 1e6])),
     "tanh(20 x)": (lambda x: np.tanh(20 * x), lambda x: 20 / np.cosh(20 * x) ** 2, np.linspace(-0.3, 0.3, 7)),
     "log": (np.log, lambda x: 1 / x, np.array([1e-8, 1e-3, 1.0, 1e5])),
@@ -120,28 +104,24 @@ def test_numerical_gradient_agrees_with_the_truth_to_one_in_a_billion(name):
     np.testing.assert_allclose(alone, slope(x), rtol=1e-9, atol=0)
 
 
-def test_upstream_weighs_the_outputs():
-    x, w = np.random.default_rng(3).normal(size=(2, 4))
-    np.testing.assert_allclose(numerical_gradient(np.sin, x, w), np.cos(x) * w, rtol=1e-9)
-
-
 def test_a_fixed_step_is_extrapolated_once():
     gradient = numerical_gradient(lambda x: x**3 + x**5, np.array([0.0]), step=0.1)
     np.testing.assert_allclose(gradient, -4 * 0.1**4 / 16, rtol=1e-9)  # h^2 is gone; -h^4 / 4 of x^5 is left.
 
 
 @KINDS
-def test_numerical_gradient_keeps_kind_and_shape_and_never_changes_x(kind):
+def test_numerical_gradient_weighs_by_upstream_keeps_kind_and_shape_and_never_changes_x(kind):
     x = kind(np.arange(1.0, 13.0).reshape(3, 4))[:, ::2]
     before = np.asarray(x).copy()
+    upstream = kind(np.linspace(-1, 2, 6).reshape(3, 2))
 
     def f(array):
         array *= array
-        return array.sum()
+        return array
 
-    gradient = numerical_gradient(f, x)
+    gradient = numerical_gradient(f, x, upstream)
     assert type(gradient) is type(x)
-    np.testing.assert_allclose(gradient, 2 * before, rtol=1e-9)
+    np.testing.assert_allclose(gradient, 2 * before * np.asarray(upstream), rtol=1e-9)
     np.testing.assert_array_equal(x, before)
 
 
@@ -152,20 +132,11 @@ def test_numerical_gradient_takes_scalars_and_empty_arrays(kind, shape):
     np.testing.assert_allclose(gradient, np.full(shape, 2.0), rtol=1e-9)
 
 
-def test_a_function_that_refuses_to_leave_its_domain_can_still_be_differentiated():
-    def strict(x):
-        if (x <= 0).any():
-            raise ValueError("x must be positive")
-        return np.log(x)
-
-    np.testing.assert_allclose(numerical_gradient(strict, np.array([1e-3, 5.0])), [1e3, 0.2], rtol=1e-9)
-
-
 def test_the_gradient_is_nan_if_f_is_not_defined_on_both_sides():
     assert np.isnan(numerical_gradient(np.sqrt, np.array([0.0, 4.0]))).tolist() == [True, False]
 
 
-@pytest.mark.parametrize("x", [np.ones(2, np.float32), np.ones(2, int), torch.ones(2), [1.0], 1.0, None])
+@pytest.mark.parametrize("x", [np.ones(2, np.float32), np.ones(2, int), torch.ones(2), [1.0], None])
 def test_numerical_gradient_refuses_x_that_is_not_a_float64_array(x):
     with pytest.raises(TypeError, match="x must be a float64 array"):
         numerical_gradient(lambda x: x, x)
@@ -177,19 +148,10 @@ def test_numerical_gradient_refuses_an_upstream_that_does_not_fit(shape):
         numerical_gradient(lambda x: x, np.ones((2, 3)), np.ones(shape))
 
 
-def test_numerical_gradient_refuses_complex_results():
-    with pytest.raises(TypeError, match="complex"):
-        numerical_gradient(lambda x: x + 1j, np.ones(2))
-
-
 @SCALES
 def test_right_batch_norm_passes_however_far_its_inputs_are_shifted(scale):
     x, gamma, beta = batch_norm_inputs()
     check_gradients(normalize, normalize_backward, [x[:, :, :4, :1] + scale, gamma, beta + scale]).raise_if_failed()
-
-
-def attention(q, k, v):
-    return torch.softmax(q @ k.T / q.shape[1] ** 0.5, dim=1) @ v
 
 
 def cross_entropy(x):
@@ -197,24 +159,17 @@ def cross_entropy(x):
 
 
 RIGHT = {  # A function, its inputs' shapes, and the largest scale at which its slopes do not drown in rounding.
-    "attention": (attention, [(4, 3), (5, 3), (5, 2)], 1),
+    "attention": (lambda q, k, v: torch.softmax(q @ k.T, dim=1) @ v, [(4, 3), (5, 3), (5, 2)], 1),
     "batch norm": (lambda x, w, b: functional.batch_norm(x, None, None, w, b, True), [(4, 3, 5), (3,), (3,)], 1e6),
     "convolution": (lambda x, k: functional.conv2d(x[None, None], k[None, None]), [(6, 7), (2, 3)], 1e6),
-    "cube": (lambda x: x**3, [(4, 5)], 1e6),
     "gelu": (functional.gelu, [(4, 5)], 1e6),
     "inverse": (torch.linalg.inv, [(4, 4)], 1e6),
     "linear": (functional.linear, [(5, 4), (3, 4), (3,)], 1e6),
     "log": (lambda x: torch.log(x.abs()), [(4, 5)], 1e6),
     "log-determinant": (lambda x: torch.linalg.slogdet(x)[1], [(4, 4)], 1e6),
     "max pooling": (lambda x: functional.max_pool2d(x[None, None], 2), [(4, 6)], 1e6),
-    "mean square": (lambda x, y: ((x - y) ** 2).mean(), [(4, 5), (4, 5)], 1e6),
     "offset": (lambda x: 1e6 + torch.sin(x), [(4, 5)], 1e3),
-    "reciprocal": (lambda x: 1 / x, [(4, 5)], 1e6),
-    "relu": (functional.relu, [(4, 5)], 1e6),
-    "sigmoid": (torch.sigmoid, [(4, 5)], 10),
-    "softmax": (lambda x: torch.softmax(x, dim=1), [(4, 5)], 5),
     "softmax with cross-entropy": (cross_entropy, [(4, 5)], 10),
-    "square root": (lambda x: x.abs().sqrt(), [(4, 5)], 1e6),
     "tanh(20 x)": (lambda x: torch.tanh(20 * x), [(4, 5)], 0.3),
     "variance": (torch.var, [(6,)], 1e6),
 }
@@ -245,12 +200,6 @@ def test_right_gradients_pass_where_outputs_round_in_steps_or_steps_leave_the_do
     check_autograd(function, [torch.tensor(x, dtype=torch.float64)]).raise_if_failed()
 
 
-def test_elements_of_every_size_pass_in_one_array():
-    rng = np.random.default_rng(6)
-    x = 10.0 ** rng.uniform(-9, 6, size=30) * rng.choice([-1, 1], size=30)
-    check_gradients(square, square_backward, [x]).raise_if_failed()
-
-
 @KINDS
 @pytest.mark.parametrize("mode", ["train", "test"])
 def test_the_project_batch_norm_passes(kind, mode):
@@ -277,14 +226,10 @@ def test_a_failing_report_is_false_and_raises_with_every_fault_and_what_agrees()
         report.raise_if_failed()
 
 
-def test_inputs_that_forward_does_not_name_are_numbered():
-    def forward(*arrays):
-        return affine(*arrays)
-
-    report = check_gradients(forward, affine_backward, affine_inputs())
-    assert str(report).startswith("input 0: (5, 4) agrees")
-    report = check_autograd(torch.sin, [torch.ones(2, dtype=torch.float64)])
-    assert str(report) == "input 0: (2,) agrees within 1e-07"
+@pytest.mark.parametrize("function", [torch.mul, lambda *arrays: arrays[0] * arrays[1]])
+def test_inputs_that_forward_does_not_name_are_numbered(function):
+    report = check_autograd(function, [torch.ones(2).double(), torch.ones(2).double()])
+    assert str(report) == "input 0: (2,) agrees within 1e-07\ninput 1: (2,) agrees within 1e-07"
 
 
 SLIPS = {
@@ -327,10 +272,10 @@ def test_a_slip_in_batch_norm_is_refused_and_explained(slip):
         (lambda g: g / 70, "it is 0.0142857 times the right one"),
         (lambda g: 1.00001 * g, "it is 1.00001 times the right one"),
         (np.zeros_like, "it is zero everywhere"),
+        (np.ones_like, "it ignores dout"),
     ],
-    ids=["sign", "double", "mean for sum", "one in 1e5", "zero"],
 )
-def test_a_factor_is_refused_and_named(k, change, hint):
+def test_a_wrong_gradient_is_refused_and_explained(k, change, hint):
     fault = fault_of(check_gradients(normalize, spoil(k, change), batch_norm_inputs()))
     assert fault.startswith(f"{['x', 'gamma', 'beta'][k]}: at ")
     assert fault.endswith(hint)
@@ -338,16 +283,15 @@ def test_a_factor_is_refused_and_named(k, change, hint):
 
 def test_swapped_gradients_are_named():
     def swapped(dout, cache):
-        dx, dgamma, dbeta = normalize_backward(dout, cache)
-        return dx, dbeta, dgamma
+        return [normalize_backward(dout, cache)[k] for k in (0, 2, 1)]
 
     gamma, beta = check_gradients(normalize, swapped, batch_norm_inputs()).faults
     assert "it is the gradient of beta: are the two swapped?" in gamma
     assert "it is the gradient of gamma: are the two swapped?" in beta
 
 
-@pytest.mark.parametrize("seed", range(10))
-@pytest.mark.parametrize("factor", [1 + 1e-5, 1 - 1e-5, 1 + 1e-3, 0.0])
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("factor", [1 + 1e-5, 1 - 1e-5, 0.0, np.nan, np.inf])
 def test_one_wrong_element_is_found_at_any_place(seed, factor):
     place = tuple(int(np.random.default_rng(seed).integers(side)) for side in SHAPE)
 
@@ -361,51 +305,27 @@ def test_one_wrong_element_is_found_at_any_place(seed, factor):
 
 
 @SCALES
-def test_a_relative_fault_of_one_in_1e5_is_found_among_thousands_at_every_scale(scale):
-    x = scale * np.random.default_rng(7).uniform(0.5, 2, size=(40, 60))
-
-    def backward(dout, x):
-        gradient = 2 * dout * x
-        gradient[17, 23] *= 1 + 1e-5
-        return gradient
-
-    assert fault_of(check_gradients(square, backward, [x])).startswith("x: at (17, 23) ")
-
-
-def test_a_relative_fault_is_found_however_small_the_value():
-    x = np.array([1.0, 1e-3, 1e-6, 1e-9])
+def test_elements_of_every_size_pass_and_a_fault_of_one_in_1e5_is_found_in_each(scale):
+    x = scale * np.array([1.0, 1e-3, 1e-6, 1e-9])
+    check_gradients(square, square_backward, [x]).raise_if_failed()
     for k in range(4):
         factor = 1 + 1e-5 * (np.arange(4) == k)
         report = check_gradients(square, lambda dout, x, factor=factor: 2 * x * dout * factor, [x])
         assert fault_of(report).startswith(f"x: at ({k},) ")
 
 
-@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
-def test_a_gradient_that_is_not_finite_is_named(wrong):
-    def change(dx):
-        dx[1, 0, 2, 3] = wrong
-        return dx
-
-    fault = fault_of(check_gradients(normalize, spoil(0, change), batch_norm_inputs()))
-    assert fault.startswith(f"x: at (1, 0, 2, 3) backward gives {wrong:g}, ")
-    assert fault.endswith("wrong in 1 of 210")
-
-
-MALFORMED = {
-    "shape": (lambda g: g[None], "float64 ndarray of shape (1, 3)"),
-    "sum over a wrong axis": (lambda g: np.ones(7), "float64 ndarray of shape (7,)"),
-    "dtype": (np.float32, "float32 ndarray of shape (3,)"),
-    "kind": (torch.from_numpy, "float64 Tensor of shape (3,)"),
-    "complex": (lambda g: g + 0j, "complex128 ndarray of shape (3,)"),
-    "list": (list, "list"),
-    "masked": (np.ma.array, "MaskedArray"),
-    "None": (lambda g: None, "NoneType"),
-}
-
-
-@pytest.mark.parametrize("name", MALFORMED)
-def test_a_malformed_gradient_is_named(name):
-    change, got = MALFORMED[name]
+@pytest.mark.parametrize(
+    ("change", "got"),
+    [
+        (lambda g: np.ones(7), "float64 ndarray of shape (7,)"),
+        (np.float32, "float32 ndarray of shape (3,)"),
+        (torch.from_numpy, "float64 Tensor of shape (3,)"),
+        (lambda g: g + 0j, "complex128 ndarray of shape (3,)"),
+        (np.ma.array, "MaskedArray"),
+        (lambda g: None, "NoneType"),
+    ],
+)
+def test_a_malformed_gradient_is_named(change, got):
     fault = fault_of(check_gradients(normalize, spoil(1, change), batch_norm_inputs()))
     assert fault == f"gamma: its gradient must be a float64 ndarray of shape (3,), got {got}"
 
@@ -421,10 +341,8 @@ def test_a_wrong_number_of_gradients_is_named(change, got):
     [
         (np.ones(3, np.float32), "float32 ndarray of shape (3,)"),
         (torch.ones(3, dtype=torch.int64), "int64 Tensor of shape (3,)"),
-        (np.ma.ones(3), "MaskedArray"),
         ([1.0, 1.0, 1.0], "list"),
     ],
-    ids=["float32", "integers", "masked", "list"],
 )
 def test_an_input_that_is_not_a_float64_array_is_named(bad, got):
     x, _, beta = batch_norm_inputs()
@@ -455,18 +373,6 @@ def test_inputs_that_are_no_list_of_arrays_raise(check, inputs):
 def test_a_tolerance_that_would_pass_all_or_nothing_raises(tolerance):
     with pytest.raises(ValueError, match="tolerance must lie between 0 and 1"):
         check_gradients(square, square_backward, [np.ones(3)], tolerance=tolerance)
-
-
-@pytest.mark.parametrize("k", range(3), ids=["x", "gamma", "beta"])
-def test_a_backward_that_ignores_dout_is_named(k):
-    def backward(dout, cache):
-        gradients = list(normalize_backward(dout, cache))
-        gradients[k] = normalize_backward(np.arange(210.0).reshape(SHAPE), cache)[k]
-        return gradients
-
-    fault = fault_of(check_gradients(normalize, backward, batch_norm_inputs()))
-    assert fault.startswith(f"{['x', 'gamma', 'beta'][k]}: at ")
-    assert fault.endswith("; it ignores dout")
 
 
 def test_the_upstream_gradient_is_random_and_depends_on_the_seed():
@@ -521,12 +427,7 @@ def test_a_forward_that_changes_its_input_is_named_and_the_caller_keeps_his(kind
 
 def test_a_forward_that_draws_random_numbers_is_named():
     rng = np.random.default_rng(11)
-
-    def dropout(x):
-        mask = rng.random(x.shape) < 0.5
-        return x * mask, mask
-
-    report = check_gradients(dropout, lambda dout, mask: dout * mask, [np.arange(1.0, 21.0)])
+    report = check_gradients(lambda x: (x * rng.random(x.shape), x), square_backward, [np.arange(1.0, 21.0)])
     assert fault_of(report).startswith("forward: is not deterministic")
 
 
@@ -544,12 +445,9 @@ def test_a_forward_that_ignores_an_input_is_named(gradient):
 @pytest.mark.parametrize("seed", range(6))
 def test_a_bias_that_batch_norm_takes_out_again_proves_nothing(seed):
     rng = np.random.default_rng(seed)
-    inputs = [torch.from_numpy(rng.normal(size=shape)) for shape in ((6, 5), (5, 3), (3,))]
-
-    def forward(x, w, b):
-        return functional.batch_norm(x @ w + 30 * b, None, None, training=True)
-
-    assert "b: forward ignores it (every slope is zero to rounding)" in fault_of(check_autograd(forward, inputs))
+    inputs = [torch.from_numpy(rng.normal(size=shape)) for shape in ((6, 3), (3,))]
+    report = check_autograd(lambda x, b: functional.batch_norm(x + 30 * b, None, None, training=True), inputs)
+    assert "b: forward ignores it (every slope is zero to rounding)" in fault_of(report)
 
 
 class WrongSquare(torch.autograd.Function):
