@@ -9,18 +9,6 @@ def plant(solution: str, *texts: str) -> str:
     return solution
 
 
-DOUBLE_LOOP_NUMPY = """
-import numpy as np
-
-def cross_corr_2d(X, K):
-    H, W = X.shape
-    h, w = K.shape
-    Y = np.zeros((H - h + 1, W - w + 1))
-    for i in range(H - h + 1):
-        for j in range(W - w + 1):
-            Y[i, j] = np.sum(np.asarray(X)[i:i + h, j:j + w] * np.asarray(K))
-    return Y
-"""
 DOUBLE_LOOP_TORCH = '''
 import torch
 
@@ -33,6 +21,11 @@ def cross_corr_2d(X, K):
             Y[i, j] = (X[i:i + h, j:j + w] * K).sum()
     return Y
 '''
+DOUBLE_LOOP_NUMPY = plant(
+    DOUBLE_LOOP_TORCH.replace("torch", "np"),
+    *("import np", "import numpy as np", "(X[i:i + h, j:j + w] * K).sum()", "np.sum(X[i:i + h, j:j + w] * K)"),
+    *("    h, w = K", "    X, K = np.asarray(X), np.asarray(K)\n    h, w = K"),
+)
 TAPS = """
 def cross_corr_2d(X, K):
     H, W = X.shape
@@ -91,11 +84,6 @@ def spatial_batchnorm_backward(dout, cache):
     dx, dgamma, dbeta = batchnorm_backward(rows, cache)
     return dx.reshape(N, H, W, C).transpose(0, 3, 1, 2), dgamma, dbeta
 """
-BATCH_NORM_DICTIONARY = BATCH_NORM_TUPLE.replace(
-    "return out, (x_hat, gamma, std, mode)", 'return out, {"x_hat": x_hat, "gamma": gamma, "std": std, "mode": mode}'
-).replace(
-    "x_hat, gamma, std, mode = cache", 'x_hat, gamma, std, mode = (cache[k] for k in ("x_hat", "gamma", "std", "mode"))'
-)
 BATCH_NORM_BY_AXES = """
 import numpy as np
 
@@ -103,37 +91,29 @@ def channels(v):
     return np.asarray(v).reshape(1, -1, 1, 1)
 
 def spatial_batchnorm_forward(x, gamma, beta, bn_param):
-    eps = bn_param.get("eps", 1e-5)
-    momentum = bn_param.get("momentum", 0.9)
-    zeros = np.zeros(x.shape[1])
-    running_mean = bn_param.get("running_mean", zeros)
-    running_var = bn_param.get("running_var", zeros)
+    mean = channels(bn_param.get("running_mean", np.zeros(x.shape[1])))
+    var = channels(bn_param.get("running_var", np.zeros(x.shape[1])))
     if bn_param["mode"] == "train":
-        mean = np.mean(x, axis=(0, 2, 3), keepdims=True)
-        var = np.mean((x - mean) ** 2, axis=(0, 2, 3), keepdims=True)
-        bn_param["running_mean"] = momentum * running_mean + (1 - momentum) * mean.ravel()
-        bn_param["running_var"] = momentum * running_var + (1 - momentum) * var.ravel()
-    else:
-        mean = channels(running_mean)
-        var = channels(running_var)
-    x_hat = (x - mean) / np.sqrt(var + eps)
-    cache = x, gamma, mean, var, eps, x_hat, bn_param["mode"]
-    return channels(gamma) * x_hat + channels(beta), cache
+        momentum = bn_param.get("momentum", 0.9)
+        old_mean, mean = mean, np.mean(x, axis=(0, 2, 3), keepdims=True)
+        old_var, var = var, np.mean((x - mean) ** 2, axis=(0, 2, 3), keepdims=True)
+        bn_param["running_mean"] = (momentum * old_mean + (1 - momentum) * mean).ravel()
+        bn_param["running_var"] = (momentum * old_var + (1 - momentum) * var).ravel()
+    inv_std = 1.0 / np.sqrt(var + bn_param.get("eps", 1e-5))
+    cache = {"d": x - mean, "gamma": channels(gamma), "inv_std": inv_std, "mode": bn_param["mode"]}
+    return channels(gamma) * (x - mean) * inv_std + channels(beta), cache
 
 def spatial_batchnorm_backward(dout, cache):
-    x, gamma, mean, var, eps, x_hat, mode = cache
-    N, C, H, W = x.shape
-    m = N * H * W
+    d, gamma, inv_std = cache["d"], cache["gamma"], cache["inv_std"]
+    m = d.size / d.shape[1]
     dbeta = dout.sum(axis=(0, 2, 3))
-    dgamma = (dout * x_hat).sum(axis=(0, 2, 3))
-    dx_hat = dout * channels(gamma)
-    inv_std = 1.0 / np.sqrt(var + eps)
-    if mode == "test":
+    dgamma = (dout * d * inv_std).sum(axis=(0, 2, 3))
+    dx_hat = dout * gamma
+    if cache["mode"] == "test":
         return dx_hat * inv_std, dgamma, dbeta
-    dvar = np.sum(dx_hat * (x - mean) * -0.5 * inv_std ** 3, axis=(0, 2, 3), keepdims=True)
+    dvar = np.sum(dx_hat * d * -0.5 * inv_std ** 3, axis=(0, 2, 3), keepdims=True)
     dmean = np.sum(-dx_hat * inv_std, axis=(0, 2, 3), keepdims=True)
-    dx = dx_hat * inv_std + dvar * 2 * (x - mean) / m + dmean / m
-    return dx, dgamma, dbeta
+    return dx_hat * inv_std + dvar * 2 * d / m + dmean / m, dgamma, dbeta
 
 def batchnorm_forward(x, gamma, beta, bn_param):
     out, cache = spatial_batchnorm_forward(x[:, :, None, None], gamma, beta, bn_param)
@@ -166,8 +146,7 @@ RIGHT = {
     "loop over taps": {"cross_correlation": TAPS},
     "NumPy double loop in float32": {"cross_correlation": DOUBLE_LOOP_NUMPY.replace("w + 1))", "w + 1), np.float32)")},
     "batch norm with a tuple as cache": {"batch_norm": BATCH_NORM_TUPLE},
-    "batch norm with a dictionary as cache": {"batch_norm": BATCH_NORM_DICTIONARY},
-    "batch norm by axes, without the vanilla version": {"batch_norm": BATCH_NORM_BY_AXES},
+    "batch norm by axes, with a dictionary as cache": {"batch_norm": BATCH_NORM_BY_AXES},
     "batch norm with torch tensors inside": {"batch_norm": BATCH_NORM_TORCH},
     "batch norm in float32": {
         "batch_norm": plant(BATCH_NORM_TUPLE, "    mode =", "    x = x.astype(np.float32)\n    mode =")

@@ -13,17 +13,8 @@ def test_plain_arrays_and_tensors_share_their_memory(dtype):
     array = np.arange(6).reshape(2, 3).astype(dtype)
     assert as_numpy(array) is array
     assert np.shares_memory(as_numpy(torch.from_numpy(array)), array)
-    assert np.shares_memory(as_numpy(torch.nn.Parameter(torch.from_numpy(array), requires_grad=False)), array)
-
-
-def misaligned():
-    return np.frombuffer(bytearray(1 + 8 * 6), np.uint8)[1:].view(np.float64).reshape(2, 3)
-
-
-def read_only():
-    array = np.arange(6.0).reshape(2, 3)
-    array.flags.writeable = False
-    return array
+    if array.dtype.kind in "fc":
+        assert np.shares_memory(as_numpy(torch.nn.Parameter(torch.from_numpy(array))), array)
 
 
 @pytest.mark.parametrize(
@@ -33,18 +24,15 @@ def read_only():
         np.arange(6.0).reshape(2, 3)[:, ::2],
         np.asfortranarray(np.arange(6.0).reshape(2, 3)),
         np.arange(6, dtype=">f8").reshape(2, 3),
-        np.arange(6, dtype=">u2").reshape(2, 3),
         np.arange(6, dtype="f2").reshape(2, 3),
-        np.broadcast_to(np.arange(3.0), (2, 3)),
+        np.broadcast_to(np.arange(3.0), (2, 3)),  # cannot be written to
         np.zeros((2, 3), [("value", "f8"), ("flag", "i4")])["value"],
         np.arange(6.0).reshape(2, 3).view(np.recarray),
-        misaligned(),
-        read_only(),
+        np.frombuffer(bytearray(1 + 8 * 6), np.uint8)[1:].view(np.float64),  # is not aligned
         torch.arange(6.0).reshape(3, 2).t(),
         torch.arange(6.0).reshape(2, 3)[:, ::2],
         torch.arange(6.0).reshape(2, 3).bfloat16(),
-        torch.arange(6.0).reshape(2, 3).half(),
-        torch.arange(12.0).reshape(2, 3, 2).view(2, 6).to(torch.complex64).conj(),
+        torch.arange(12.0).reshape(2, 6).to(torch.complex64).conj(),
         torch.view_as_complex(torch.arange(12.0).reshape(2, 3, 2)).conj().imag,
         torch.arange(120.0).reshape(2, 3, 4, 5).to(memory_format=torch.channels_last),
     ],
@@ -54,10 +42,7 @@ def test_anything_else_is_copied_to_what_the_loops_take(array):
     assert type(numbers) is np.ndarray
     assert numbers.flags.carray  # contiguous, aligned and writable
     assert numbers.dtype.isnative
-    expected = (
-        array if isinstance(array, np.ndarray) else array.resolve_conj().resolve_neg().to(torch.complex128).numpy()
-    )
-    np.testing.assert_array_equal(numbers, expected)
+    np.testing.assert_array_equal(numbers.tolist(), array.tolist())
 
 
 # torch's own forward mode compiles its decompositions with what torch itself has deprecated.
@@ -80,11 +65,6 @@ def test_what_numpy_cannot_reach_is_none():
     assert reached == [None] * 6
 
 
-def test_a_tensor_that_needs_a_gradient_is_read():
-    leaf = torch.ones(2, 3, requires_grad=True)
-    np.testing.assert_array_equal(as_numpy(leaf), np.ones((2, 3)))
-
-
 @pytest.mark.parametrize(
     ("tensor", "words"),
     [
@@ -99,23 +79,10 @@ def test_a_tensor_without_dense_numbers_is_refused(tensor, words):
 
 
 @pytest.mark.parametrize(
-    "named",
-    [
-        {"x": np.ones(2), "k": np.ones(3)},
-        {"x": torch.ones(2), "k": torch.nn.Parameter(torch.ones(3))},
-        {"x": np.ones(2), "k": np.ones(3).view(np.recarray)},
-    ],
-)
-def test_arrays_of_one_kind_are_accepted(named):
-    check_arrays(**named)
-
-
-@pytest.mark.parametrize(
     ("named", "words"),
     [
         ({"x": [1.0]}, "x must be a NumPy array or a torch tensor, got list"),
         ({"x": np.ones(2), "k": 3.0}, "k must be .* got float"),
-        ({"x": torch.ones(2), "k": None}, "k must be .* got NoneType"),
         ({"x": np.float64(1)}, "x must be .* got float64"),
         ({"x": np.ones(2), "k": torch.ones(2)}, "one kind, NumPy or torch: x is a ndarray, k is a Tensor"),
         ({"x": np.ones(2), "k": np.ma.ones(2)}, "k is a masked array"),
@@ -126,21 +93,15 @@ def test_anything_else_is_refused_by_name(named, words):
         check_arrays(**named)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.complex64, torch.uint16])
-def test_tensors_get_back_tensors_of_their_dtype(dtype):
-    like = torch.ones(2, 3).to(dtype)
-    numbers = as_numpy(like)
-    result = give_back(numbers, like)
-    assert result.dtype is dtype
-    assert torch.equal(result, like)
-
-
 @pytest.mark.parametrize("dtype", ["f2", "f4", ">f8", "i1", "c8"])
-def test_arrays_get_back_arrays_of_their_dtype_in_native_order(dtype):
+def test_results_get_the_kind_and_dtype_of_what_was_given_in_native_order(dtype):
     like = np.ones((2, 3), dtype)
+    native = like.astype(like.dtype.newbyteorder("="))
     result = give_back(as_numpy(like), like)
-    assert result.dtype == like.dtype.newbyteorder("=")
+    assert result.dtype == native.dtype
     np.testing.assert_array_equal(result, like)
+    tensor = torch.from_numpy(native)
+    torch.testing.assert_close(give_back(as_numpy(tensor), tensor), tensor, rtol=0, atol=0)
 
 
 def test_beyond_half_precision_lies_infinity_without_a_warning():

@@ -28,18 +28,19 @@ DTYPES = {
     "numpy": [*FLOATS, "?", "i1", "i4", "i8", "u1", "u8", "F", "D", "g", "G", ">f4", ">f8", ">i2", "O", "U3", "M8[s]"],
     "torch": [*FLOATS, "bool", "int8", "int64", "uint8", "uint16", "uint64", "complex64", "complex128", "bfloat16"],
 }
-LAYOUTS = {  # the last two of either kind are mostly refused
-    "numpy": [lambda a: np.ndarray(a.shape, a.dtype, b"-" + a.tobytes(), 1)],  # neither aligned nor writable
-    "torch": [lambda a: a[:1].expand(a.shape), lambda a: (a * 1j).conj().imag],
+
+
+def store_unaligned(array):
+    """A copy that is neither aligned nor writable."""
+    return np.ndarray(array.shape, array.dtype, b"-" + array.tobytes(), 1)
+
+
+LAYOUTS = {
+    "numpy": [store_unaligned, np.copy, np.asfortranarray, np.flip],
+    "torch": [torch.clone, torch.conj, torch.Tensor.requires_grad_, lambda a: a[:1].expand(a.shape)],
 }
-LAYOUTS["numpy"] += [np.copy, np.asfortranarray, np.flip, np.asmatrix, np.ma.array]
-LAYOUTS["torch"] += [
-    torch.clone,
-    torch.conj,
-    torch.Tensor.requires_grad_,
-    torch.Tensor.to_sparse,
-    lambda a: a.to("meta"),
-]
+LAYOUTS["torch"].append(lambda a: (a * 1j).conj().imag)
+REFUSED = {"numpy": [np.asmatrix, np.ma.array], "torch": [torch.Tensor.to_sparse, lambda a: a.to("meta")]}  # mostly
 SPECIAL = [0.0, -0.0, 65504.0, 1e-30, 1e30, 1e300, np.nan, np.inf, -np.inf]
 NEITHER = [None, 3, 2.5, True, "text", b"", [], [[1.0]], (), {}, {1: 2}, float, np.float64(2), 1j]
 NUMBERS = st.sampled_from([0.0, -1.0, 1e-7, 1e-3, 2.0, np.nan, np.inf])
@@ -52,7 +53,7 @@ def arrays(draw, kind=None, dtype=None, shape=None):
     """An array of NumPy or torch in any memory layout, of any dtype and shape unless these are given."""
     kind = kind or draw(KINDS)
     dtype = dtype or draw(st.sampled_from(DTYPES[kind]))
-    layouts = LAYOUTS[kind] if shape is None else LAYOUTS[kind][:-2]
+    layouts = LAYOUTS[kind] + (REFUSED[kind] if shape is None else [])
     shape = draw(st.lists(st.sampled_from([0, 1, 2, 3]), max_size=5)) if shape is None else shape
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     offset, scale = draw(st.sampled_from([(0, 1), (0, 1), (1000, 1), (0, 1e20), (0, 40)]))
@@ -273,33 +274,13 @@ def test_gradient_checks_tell_right_from_wrong_or_name_the_fault(inputs, toleran
         assert derived or isinstance(x, np.ndarray), str(derived)
 
 
-def mean_end(values):
-    return values[-max(1, len(values) // 4) :].mean()
-
-
 @given(st.data(), st.sampled_from([*FLOATS, "int8", "uint8", "int64"]))
-def test_label_learning_rates_follows_its_rule_or_names_the_fault(data, dtype):
+def test_label_learning_rates_gives_each_label_once_or_names_the_fault(data, dtype):
     curve = st.integers(1, 30).flatmap(lambda length: arrays(dtype=dtype, shape=(length,)))
     curve |= arrays(shape=(9,)) | st.lists(st.floats() | st.integers(), min_size=1)
     sets = st.fixed_dictionaries(dict.fromkeys("abcd", curve))
     curves = data.draw(st.one_of(sets, sets, sets, st.dictionaries(st.text(), ANYTHING, max_size=5), ANYTHING))
     labels = attempt("curves?", label_learning_rates, curves)
-    if labels is None:
-        return
-    assert list(labels) == list(curves)
-    losses = {labels[name]: widen(curves[name]) for name in curves}
-    assert sorted(losses) == ["high", "low", "optimal", "very high"]
-    start = np.median([loss[0] for loss in losses.values()])
-    best = min(mean_end(loss) for loss in losses.values() if np.isfinite(loss).all())
-    end, steadiness, failure = {}, {}, {}
-    for label, loss in losses.items():
-        finite = np.cumsum(~np.isfinite(loss)) == 0
-        heights = np.clip((np.where(finite, loss, np.inf) - best) / (start - best), -3, 3)
-        fall = -np.corrcoef(heights, np.arange(len(heights)))[0, 1] if np.ptp(heights) > 1e-9 else -1
-        end[label] = mean_end(heights)
-        steadiness[label] = max(1 - np.abs(heights - 1).mean(), fall)
-        failure[label] = end[label] + 2 * heights.mean() - steadiness[label]
-    margin = 1e-6  # within which rounding may decide
-    assert failure["very high"] >= max(failure.values()) - margin
-    assert end["optimal"] <= min(end["low"], end["high"]) + margin
-    assert steadiness["low"] + end["low"] / 4 >= steadiness["high"] + end["high"] / 4 - margin
+    if labels is not None:
+        assert list(labels) == list(curves)
+        assert sorted(labels.values()) == ["high", "low", "optimal", "very high"]

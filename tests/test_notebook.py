@@ -16,19 +16,17 @@ NOTEBOOK = nbformat.read(PATH, as_version=4)
 CODE = [cell for cell in NOTEBOOK.cells if cell.cell_type == "code"]
 PROSE = [cell for cell in NOTEBOOK.cells if cell.cell_type == "markdown"]
 CELLS = {cell.id: cell for cell in NOTEBOOK.cells}
-REFERENCES = CELLS["references"].source
 TEXT = [cell for cell in PROSE if cell.id != "references"]
 OUTPUTS = [(cell.id, output) for cell in CODE for output in cell.outputs]
 FIGURES = [pytest.param(output, id=name) for name, output in OUTPUTS if "image/png" in output.get("data", {})]
 CAPTIONS = [
     (name, output.data["text/markdown"]) for name, output in OUTPUTS if "text/markdown" in output.get("data", {})
 ]
-LETTERS = "abcdefghij"
 
 by_id = {"ids": lambda cell: cell.id}
 every_code_cell = pytest.mark.parametrize("cell", CODE, **by_id)
 every_prose_cell = pytest.mark.parametrize("cell", PROSE, **by_id)
-every_letter = pytest.mark.parametrize("letter", LETTERS)
+every_letter = pytest.mark.parametrize("letter", "abcdefghij")
 
 
 def without_code(source: str) -> str:
@@ -65,28 +63,14 @@ def test_it_is_a_valid_notebook_with_unique_cell_ids():
     assert len(CELLS) == len(NOTEBOOK.cells)
 
 
-# Short
-
-
-def test_it_has_at_most_95_cells():
+def test_it_has_at_most_95_cells_5500_words_before_the_references_and_1_5_megabytes():
     assert len(NOTEBOOK.cells) <= 95
-
-
-def test_its_prose_has_at_most_5500_words_before_the_references():
     assert sum(len(plain_words(cell.source).split()) for cell in TEXT) <= 5500
-
-
-def test_the_file_is_below_1_5_megabytes():
     assert PATH.stat().st_size < 1_500_000
 
 
-@pytest.mark.parametrize("cell", TEXT, **by_id)
-def test_no_sentence_has_more_than_40_words(cell):
-    assert [sentence for sentence in sentences(cell.source) if len(sentence.split()) > 40] == []
-
-
-@pytest.mark.parametrize(("name", "text"), CAPTIONS)
-def test_no_sentence_of_a_caption_has_more_than_40_words(name, text):
+@pytest.mark.parametrize(("name", "text"), [(cell.id, cell.source) for cell in TEXT] + CAPTIONS)
+def test_no_sentence_of_the_text_or_a_caption_has_more_than_40_words(name, text):
     assert [sentence for sentence in sentences(text) if len(sentence.split()) > 40] == []
 
 
@@ -95,9 +79,6 @@ def test_a_code_cell_has_at_most_20_lines_of_100_characters(cell):
     lines = cell.source.splitlines()
     assert len(lines) <= 20
     assert [line for line in lines if len(line) > 100] == []
-
-
-# The same on every machine
 
 
 def test_every_code_cell_was_run_once_and_in_order():
@@ -118,9 +99,6 @@ def test_no_output_is_an_error_or_names_a_machine_or_a_time(cell):
 def test_no_cell_may_fail_or_be_skipped_unnoticed(cell):
     assert not {"raises-exception", "nbval-skip", "nbval-ignore-output"} & set(cell.metadata.get("tags", []))
     assert not re.search(r"# *NBVAL|simplefilter|filterwarnings", cell.source)
-
-
-# Complete
 
 
 def test_there_is_one_title_and_no_heading_skips_a_level():
@@ -169,9 +147,6 @@ def test_a_figure_has_alternative_text(output):
     assert len(output.metadata["image/png"]["alt"].split()) >= 5
 
 
-# Links
-
-
 @every_prose_cell
 def test_links_resolve(cell):
     anchors = {text.replace(" ", "-") for _, text in HEADINGS}
@@ -186,13 +161,9 @@ def test_links_resolve(cell):
             assert parts.fragment in anchors, target
 
 
-def cited() -> set[str]:
-    return {link for cell in TEXT for link in links(cell.source) if link.startswith("https:")}
-
-
 def test_every_source_cited_is_listed_and_every_source_listed_is_cited():
-    listed = set(links(REFERENCES))
-    assert cited() == listed
+    cited = {link for cell in TEXT for link in links(cell.source) if link.startswith("https:")}
+    assert cited == set(links(CELLS["references"].source))
 
 
 @every_prose_cell
@@ -200,21 +171,14 @@ def test_mathematics_has_paired_delimiters(cell):
     assert without_code(cell.source).replace(r"\$", "").count("$") % 2 == 0
 
 
-# The set-up cell
-
-
-def run_set_up(prelude: str, folder: Path) -> subprocess.CompletedProcess:
-    """Run the set-up cell in a fresh Python, in a folder, after a prelude."""
-    command = [sys.executable, "-c", f"{prelude}\n{CELLS['setup-code'].source}"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-
-
 @pytest.mark.parametrize("package", ["numpy", "torch", "matplotlib"])
 @pytest.mark.parametrize("found", ["'1.9.5'", "(_ for _ in ()).throw(metadata.PackageNotFoundError)"])
 def test_the_set_up_cell_names_a_package_that_is_too_low_or_missing(package, found):
     prelude = (
         "from importlib import metadata\nreal = metadata.version\n"
-        f"metadata.version = lambda name: {found} if name == '{package}' else real(name)"
+        f"metadata.version = lambda name: {found} if name == '{package}' else real(name)\n"
     )
-    last = run_set_up(prelude, ROOT).stderr.splitlines()[-1]
-    assert re.fullmatch(rf"ImportError: {package} \d+\.\d+ or newer is needed: .*requirements\.txt", last)
+    command = [sys.executable, "-c", prelude + CELLS["setup-code"].source]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    words = rf"ImportError: {package} \d+\.\d+ or newer is needed: .*requirements\.txt"
+    assert re.fullmatch(words, run.stderr.splitlines()[-1])
