@@ -84,45 +84,13 @@ def spatial_batchnorm_backward(dout, cache):
     dx, dgamma, dbeta = batchnorm_backward(rows, cache)
     return dx.reshape(N, H, W, C).transpose(0, 3, 1, 2), dgamma, dbeta
 """
-BATCH_NORM_BY_AXES = """
-import numpy as np
-
-def channels(v):
-    return np.asarray(v).reshape(1, -1, 1, 1)
-
-def spatial_batchnorm_forward(x, gamma, beta, bn_param):
-    mean = channels(bn_param.get("running_mean", np.zeros(x.shape[1])))
-    var = channels(bn_param.get("running_var", np.zeros(x.shape[1])))
-    if bn_param["mode"] == "train":
-        momentum = bn_param.get("momentum", 0.9)
-        old_mean, mean = mean, np.mean(x, axis=(0, 2, 3), keepdims=True)
-        old_var, var = var, np.mean((x - mean) ** 2, axis=(0, 2, 3), keepdims=True)
-        bn_param["running_mean"] = (momentum * old_mean + (1 - momentum) * mean).ravel()
-        bn_param["running_var"] = (momentum * old_var + (1 - momentum) * var).ravel()
-    inv_std = 1.0 / np.sqrt(var + bn_param.get("eps", 1e-5))
-    cache = {"d": x - mean, "gamma": channels(gamma), "inv_std": inv_std, "mode": bn_param["mode"]}
-    return channels(gamma) * (x - mean) * inv_std + channels(beta), cache
-
-def spatial_batchnorm_backward(dout, cache):
-    d, gamma, inv_std = cache["d"], cache["gamma"], cache["inv_std"]
-    m = d.size / d.shape[1]
-    dbeta = dout.sum(axis=(0, 2, 3))
-    dgamma = (dout * d * inv_std).sum(axis=(0, 2, 3))
-    dx_hat = dout * gamma
-    if cache["mode"] == "test":
-        return dx_hat * inv_std, dgamma, dbeta
-    dvar = np.sum(dx_hat * d * -0.5 * inv_std ** 3, axis=(0, 2, 3), keepdims=True)
-    dmean = np.sum(-dx_hat * inv_std, axis=(0, 2, 3), keepdims=True)
-    return dx_hat * inv_std + dvar * 2 * d / m + dmean / m, dgamma, dbeta
-
-def batchnorm_forward(x, gamma, beta, bn_param):
-    out, cache = spatial_batchnorm_forward(x[:, :, None, None], gamma, beta, bn_param)
-    return out[:, :, 0, 0], cache
-
-def batchnorm_backward(dout, cache):
-    dx, dgamma, dbeta = spatial_batchnorm_backward(dout[:, :, None, None], cache)
-    return dx[:, :, 0, 0], dgamma, dbeta
-"""
+BATCH_NORM_DICTIONARY = plant(
+    BATCH_NORM_TUPLE,
+    *("out, (x_hat, gamma, std, mode)", 'out, {"x_hat": x_hat, "gamma": gamma, "std": std, "mode": mode}'),
+    *("x_hat, gamma, std, mode = cache", "x_hat, gamma, std, mode = cache.values()"),
+    "dx = gamma / std * (dout - dbeta / m - x_hat * dgamma / m)",
+    "g = dout * gamma\n        dx = (m * g - g.sum(axis=0) - x_hat * (g * x_hat).sum(axis=0)) / (m * std)",
+)
 # Everything is torch inside; running statistics are replaced by tensors, and gradients are tensors.
 BATCH_NORM_TORCH = (
     BATCH_NORM_TUPLE.replace("import numpy as np", "import torch")
@@ -146,7 +114,7 @@ RIGHT = {
     "loop over taps": {"cross_correlation": TAPS},
     "NumPy double loop in float32": {"cross_correlation": DOUBLE_LOOP_NUMPY.replace("w + 1))", "w + 1), np.float32)")},
     "batch norm with a tuple as cache": {"batch_norm": BATCH_NORM_TUPLE},
-    "batch norm by axes, with a dictionary as cache": {"batch_norm": BATCH_NORM_BY_AXES},
+    "batch norm with a dictionary as cache and another form of dx": {"batch_norm": BATCH_NORM_DICTIONARY},
     "batch norm with torch tensors inside": {"batch_norm": BATCH_NORM_TORCH},
     "batch norm in float32": {
         "batch_norm": plant(BATCH_NORM_TUPLE, "    mode =", "    x = x.astype(np.float32)\n    mode =")

@@ -16,7 +16,6 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.nn.functional import conv2d
 
 from helpers import cross_correlation as module
-from helpers import loops
 from helpers.cross_correlation import METHODS, cross_corr_2d
 
 # torch's own forward mode compiles its decompositions with what torch itself has deprecated.
@@ -101,19 +100,14 @@ def test_floats_agree_with_an_80_bit_sum(shapes, dtype, method):
 @pytest.mark.parametrize("positive", [False, True])
 @pytest.mark.parametrize("method", ["direct", "fft"])
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
-@pytest.mark.parametrize(
-    "shapes", [((40, 53), (5, 7)), ((70, 66), (15, 13)), ((80, 90), (61, 33)), ((300, 280), (9, 40))]
-)
+@pytest.mark.parametrize("shapes", [((40, 53), (5, 7)), ((70, 66), (15, 13)), ((80, 90), (61, 33))])
 def test_errors_are_those_of_conv2d_at_most(shapes, dtype, method, positive):
     X, K = draw(shapes[0], dtype), draw(shapes[1], dtype, seed=1)
     if positive:
         X, K = abs(X), abs(K)
-    rows = slice(None) if X.size < 10_000 else slice(100, 145)  # an 80-bit sum of all would take seconds
-    part = X[rows]
-    expected, magnitudes = sum_windows(part, K, np.longdouble)
-    sums = slice(rows.start, rows.start and rows.stop - K.shape[0] + 1)
-    error = abs(cross_corr_2d(X, K, method=method)[sums] - expected)
-    theirs = abs(conv(torch.from_numpy(X), torch.from_numpy(K)).numpy()[sums] - expected)
+    expected, magnitudes = sum_windows(X, K, np.longdouble)
+    error = abs(cross_corr_2d(X, K, method=method) - expected)
+    theirs = abs(conv(torch.from_numpy(X), torch.from_numpy(K)).numpy() - expected)
     bound = max(4 * (theirs / magnitudes).max(), 2e-7 if dtype == "f4" else 4e-16) * magnitudes
     if dtype == "f8" and method == "fft":
         bound = 1e-15 * np.linalg.norm(X) * np.linalg.norm(K)
@@ -406,14 +400,3 @@ def test_importing_helpers_compiles_nothing():
     code = "import sys, helpers\nassert 'numba' not in sys.modules and 'torch' not in sys.modules\n"
     code += "from helpers import cross_corr_2d, loops\nprint(loops.correlate_rows.signatures)"
     assert run_python(code) == "[]"
-
-
-@pytest.mark.skipif(loops.numba is None, reason="without Numba the definition in torch serves")
-def test_both_loops_give_the_same():
-    X, K = draw((20, 31)), draw((7, 5), seed=1)
-    results = []
-    for loop in (loops.correlate_rows, loops.correlate_windows):
-        Y = np.empty((14, 27))
-        loop(0, 14, X, K, Y)
-        results.append(Y)
-    np.testing.assert_allclose(*results, rtol=1e-13, atol=1e-13)  # 35 products near 1

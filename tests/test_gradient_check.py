@@ -1,5 +1,6 @@
 """The gradient check passes what is right at every scale, and refuses each planted fault by its name."""
 
+import math
 import re
 from functools import partial
 
@@ -110,26 +111,20 @@ def test_a_fixed_step_is_extrapolated_once():
 
 
 @KINDS
-def test_numerical_gradient_weighs_by_upstream_keeps_kind_and_shape_and_never_changes_x(kind):
-    x = kind(np.arange(1.0, 13.0).reshape(3, 4))[:, ::2]
-    before = np.asarray(x).copy()
-    upstream = kind(np.linspace(-1, 2, 6).reshape(3, 2))
+@pytest.mark.parametrize("shape", [(), (0,), (2, 0, 3), (3, 4)])
+def test_numerical_gradient_weighs_by_upstream_keeps_kind_and_shape_and_never_changes_x(kind, shape):
+    values = np.linspace(1, 2, 2 * math.prod(shape))[::2].reshape(shape)
+    x = kind(values.copy())
+    upstream = np.asarray(np.cos(values))
 
     def f(array):
         array *= array
         return array
 
-    gradient = numerical_gradient(f, x, upstream)
+    gradient = numerical_gradient(f, x, kind(upstream))
     assert type(gradient) is type(x)
-    np.testing.assert_allclose(gradient, 2 * before * np.asarray(upstream), rtol=1e-9)
-    np.testing.assert_array_equal(x, before)
-
-
-@KINDS
-@pytest.mark.parametrize("shape", [(), (0,), (2, 0, 3), (1,)])
-def test_numerical_gradient_takes_scalars_and_empty_arrays(kind, shape):
-    gradient = numerical_gradient(lambda x: (x**2).sum(), kind(np.ones(shape)))
-    np.testing.assert_allclose(gradient, np.full(shape, 2.0), rtol=1e-9)
+    np.testing.assert_allclose(gradient, 2 * values * upstream, rtol=1e-9)
+    np.testing.assert_array_equal(x, values)
 
 
 def test_the_gradient_is_nan_if_f_is_not_defined_on_both_sides():
@@ -154,24 +149,17 @@ def test_right_batch_norm_passes_however_far_its_inputs_are_shifted(scale):
     check_gradients(normalize, normalize_backward, [x[:, :, :4, :1] + scale, gamma, beta + scale]).raise_if_failed()
 
 
-def cross_entropy(x):
-    return functional.cross_entropy(x, torch.arange(x.shape[0]))
-
-
 RIGHT = {  # A function, its inputs' shapes, and the largest scale at which its slopes do not drown in rounding.
     "attention": (lambda q, k, v: torch.softmax(q @ k.T, dim=1) @ v, [(4, 3), (5, 3), (5, 2)], 1),
     "batch norm": (lambda x, w, b: functional.batch_norm(x, None, None, w, b, True), [(4, 3, 5), (3,), (3,)], 1e6),
     "convolution": (lambda x, k: functional.conv2d(x[None, None], k[None, None]), [(6, 7), (2, 3)], 1e6),
-    "gelu": (functional.gelu, [(4, 5)], 1e6),
     "inverse": (torch.linalg.inv, [(4, 4)], 1e6),
     "linear": (functional.linear, [(5, 4), (3, 4), (3,)], 1e6),
-    "log": (lambda x: torch.log(x.abs()), [(4, 5)], 1e6),
     "log-determinant": (lambda x: torch.linalg.slogdet(x)[1], [(4, 4)], 1e6),
     "max pooling": (lambda x: functional.max_pool2d(x[None, None], 2), [(4, 6)], 1e6),
     "offset": (lambda x: 1e6 + torch.sin(x), [(4, 5)], 1e3),
-    "softmax with cross-entropy": (cross_entropy, [(4, 5)], 10),
+    "softmax with cross-entropy": (lambda x: functional.cross_entropy(x, torch.arange(4)), [(4, 5)], 10),
     "tanh(20 x)": (lambda x: torch.tanh(20 * x), [(4, 5)], 0.3),
-    "variance": (torch.var, [(6,)], 1e6),
 }
 
 
@@ -194,7 +182,6 @@ def test_right_gradients_pass_at_scales_from_1e_9_to_1e6(name, seed):
         (lambda x: (x + 1e6).var(), [0.13, -0.13, 0.64, 0.1, -0.54, 0.36]),
         (lambda x: torch.linalg.cholesky((x + x.T) / 2), [[1.0, 0, 0], [0, 0.5, 0], [0, 0, 1e-6]]),
     ],
-    ids=["gelu", "cross-entropy", "angle", "variance", "Cholesky"],
 )
 def test_right_gradients_pass_where_outputs_round_in_steps_or_steps_leave_the_domain(function, x):
     check_autograd(function, [torch.tensor(x, dtype=torch.float64)]).raise_if_failed()
@@ -450,23 +437,13 @@ def test_a_bias_that_batch_norm_takes_out_again_proves_nothing(seed):
     assert "b: forward ignores it (every slope is zero to rounding)" in fault_of(report)
 
 
-class WrongSquare(torch.autograd.Function):
-    """x^2 with a derivative that is wrong by one part in 1e5."""
-
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return x**2
-
-    @staticmethod
-    def backward(ctx, dout):
-        return 2 * (1 + 1e-5) * ctx.saved_tensors[0] * dout
-
-
 def test_a_fault_that_gradcheck_lets_pass_is_refused():
+    def square_wrongly(x):
+        return x**2 + 1e-5 * (x**2 - x.detach() ** 2)  # adds nothing to the value, one in 1e5 to the derivative
+
     x = torch.linspace(0.5, 2, 12, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(WrongSquare.apply, x)
-    assert "it is 1.00001 times the right one" in fault_of(check_autograd(WrongSquare.apply, [x]))
+    assert torch.autograd.gradcheck(square_wrongly, x)
+    assert "it is 1.00001 times the right one" in fault_of(check_autograd(square_wrongly, [x]))
     assert x.grad is None
 
 

@@ -28,31 +28,23 @@ def draw(width: float = 4.0) -> plt.Figure:
     return figure
 
 
-def test_a_figure_is_a_png_with_its_text_as_alternative_text_and_as_caption(shown):
-    notebook.show(draw(width=5), TEXT)
+def test_a_figure_is_closed_and_a_sharp_png_with_its_text_as_alternative_text_and_as_caption(shown):
+    figure = draw(width=5)
+    notebook.show(figure, TEXT)
     picture, caption = shown
     data, metadata = picture._repr_mimebundle_()
     assert set(data) == {"image/png"}
     assert metadata["image/png"] == {"alt": TEXT, "width": 500}
     assert caption.data.endswith(TEXT)
+    width, height = Image.open(io.BytesIO(picture.data)).size
+    assert width > 500  # the width on the page
+    assert width / height == 5 / 2
+    assert not plt.fignum_exists(figure.number)
 
 
 def test_markup_in_a_text_is_shown_as_it_is(shown):
     notebook.show(draw(), "A price of $5 and a_b_c below *two* and three")
     assert r"\$5 and a\_b\_c below \*two\*" in shown[1].data
-
-
-def test_the_png_is_sharper_than_its_width_on_the_page(shown):
-    notebook.show(draw(width=5), TEXT)
-    width, height = Image.open(io.BytesIO(shown[0].data)).size
-    assert width > 500  # the width on the page
-    assert width / height == 5 / 2
-
-
-def test_a_figure_that_was_shown_is_closed(shown):
-    figure = draw()
-    notebook.show(figure, TEXT)
-    assert not plt.fignum_exists(figure.number)
 
 
 def test_the_same_figure_gives_the_same_bytes(shown):

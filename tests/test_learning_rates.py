@@ -20,9 +20,6 @@ TEXTBOOK = {
 TRUTH = dict(zip(TEXTBOOK, LABELS, strict=True))
 
 
-# --- Collections: runs of real training at many rates, of which four are drawn, and constructed curves
-
-
 def train_network(rng):
     """Minibatch losses (24 rates, steps) of a network with one hidden layer, by SGD with or without momentum."""
     hidden, steps, batch = (int(rng.integers(*span)) for span in ((8, 33), (60, 160), (8, 33)))
@@ -138,9 +135,6 @@ def test_at_least_98_percent_of_a_collection_are_labeled_right(maker, count):
                     labels = label_learning_rates({LABELS[i]: given[i] for i in order})
                     right.append(all(name == label for name, label in labels.items()))
     assert np.mean(right) >= 0.98
-
-
-# --- The promises of the function
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations("abcd")))

@@ -102,9 +102,7 @@ def test_the_notebook_that_stands_alone_brings_every_file_along_byte_for_byte(mo
     assert len(nbformat.writes(alone).encode()) <= 2_500_000
     assert [cell.id for cell in alone.cells[:4]] == [
         "title",
-        "standalone-note",
-        "standalone-helpers",
-        "standalone-data",
+        *(f"standalone-{part}" for part in ("note", "helpers", "data")),
     ]
     names = {}
     for cell in alone.cells[2:4]:

@@ -27,9 +27,6 @@ def notebook_of(*sources: str):
     return new_notebook(cells=[title, *cells])
 
 
-# Executing
-
-
 @pytest.fixture(scope="module")
 def small():
     """A small notebook, executed; what was reported; the notebook that was given."""
@@ -40,24 +37,15 @@ def small():
     return execute.execute(notebook, ROOT, report=said.append), said, notebook
 
 
-def test_cells_are_numbered_in_order_and_an_empty_one_is_gone(small):
+def test_cells_are_numbered_in_order_reported_by_name_stored_without_timing_and_an_empty_one_is_gone(small):
     assert [cell.execution_count for cell in small[0].cells[1:]] == [1, 2, 3, 4]
-
-
-def test_the_output_of_several_prints_is_one_piece(small):
-    assert [output.text for output in small[0].cells[1].outputs] == ["1\n2\n"]
-
-
-def test_the_kernel_is_this_python(small):
-    assert small[0].cells[2].outputs[0].text == f"{sys.executable}\n"
-
-
-def test_progress_names_each_cell(small):
     assert small[1] == [f"cell {n} of 5: cell-{k}" for n, k in ((2, 0), (3, 1), (4, 3), (5, 4))]
-
-
-def test_no_timing_is_stored(small):
     assert not any(cell.metadata for cell in small[0].cells)
+
+
+def test_the_kernel_is_this_python_and_the_output_of_several_prints_is_one_piece(small):
+    assert [output.text for output in small[0].cells[1].outputs] == ["1\n2\n"]
+    assert small[0].cells[2].outputs[0].text == f"{sys.executable}\n"
 
 
 def test_the_notebook_that_was_given_is_left_as_it_was(small):
@@ -106,14 +94,12 @@ def test_make_clean_removes_what_a_killed_write_left_and_no_more(tmp_path):
     assert left == {"Makefile", "data/digits.npz"}
 
 
-# The page
-
-
-def test_the_page_has_alternative_texts_and_mathematics_as_mathml(small):
+def test_the_page_has_alternative_texts_mathematics_as_mathml_and_folded_listings(small):
     page = html_page(small[0])
     assert 'alt="A line that rises from one to three"' in page
     assert "<msup>" in page
     assert "<mfrac>" in page
+    assert re.search(r"<details class=\"listing\">\s*<summary>Source code \(\d+ lines\)</summary>", page)
 
 
 def test_the_page_has_contents_that_lead_to_the_headings(small):
@@ -123,21 +109,9 @@ def test_the_page_has_contents_that_lead_to_the_headings(small):
     assert page.count(f'id="{anchor}"') == 1
 
 
-def test_the_page_folds_listings(small):
-    assert re.search(r"<details class=\"listing\">\s*<summary>Source code \(\d+ lines\)</summary>", html_page(small[0]))
-
-
-@pytest.fixture(scope="module")
-def page():
-    """The page of the coursework's notebook."""
-    return html_page(nbformat.read(ROOT / "coursework1.ipynb", as_version=4))
-
-
-def test_the_page_loads_nothing_from_elsewhere(page):
+def test_the_page_of_the_coursework_loads_nothing_from_elsewhere_and_every_formula_becomes_mathml():
+    page = html_page(nbformat.read(ROOT / "coursework1.ipynb", as_version=4))
     assert re.findall(r"<script|<link|<img[^>]*src=\"(?!data:)|@import|url\(", page) == []
-
-
-def test_every_formula_of_the_notebook_becomes_mathml(page):
     formulas = "".join(re.findall(r"<math.*?</math>", page, flags=re.DOTALL))
     assert "\\" not in formulas  # A command that was not understood would stand there.
     prose = re.sub(r"(?s)<head>.*?</head>|<(math|code|pre)\b.*?</\1>|<img[^>]*>|<em>Figure.*?</p>", "", page)
