@@ -46,7 +46,7 @@ def test_anything_else_is_copied_to_what_the_loops_take(array):
 
 
 # torch's own forward mode compiles its decompositions with what torch itself has deprecated.
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is (deprecated|not supported in Python 3.14):DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is (deprecated|not supported in Python 3.14)")
 def test_what_numpy_cannot_reach_is_none():
     reached = []
 

@@ -20,7 +20,7 @@ from helpers.cross_correlation import METHODS, cross_corr_2d
 
 # torch's own forward mode compiles its decompositions with what torch itself has deprecated.
 torch_deprecates_itself = pytest.mark.filterwarnings(
-    "ignore:`torch.jit.script` is (deprecated|not supported in Python 3.14):DeprecationWarning"
+    "ignore:`torch.jit.script` is (deprecated|not supported in Python 3.14)"
 )
 REPOSITORY = Path(__file__).parents[1]
 INTEGERS = ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", ">i4"]
