@@ -1,4 +1,4 @@
-"""Batch normalization: against an 80-bit reference, published values and torch; layouts, errors, memory, threads."""
+"""Batch normalization: against an 80-bit reference, published values and torch; errors, memory, threads."""
 
 import math
 import tracemalloc

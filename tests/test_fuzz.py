@@ -28,15 +28,13 @@ DTYPES = {
     "numpy": [*FLOATS, "?", "i1", "i4", "i8", "u1", "u8", "F", "D", "g", "G", ">f4", ">f8", ">i2", "O", "U3", "M8[s]"],
     "torch": [*FLOATS, "bool", "int8", "int64", "uint8", "uint16", "uint64", "complex64", "complex128", "bfloat16"],
 }
-
-
 LAYOUTS = {
     "numpy": [np.copy, np.asfortranarray, np.flip],
     "torch": [torch.clone, torch.conj, torch.Tensor.requires_grad_, lambda a: a[:1].expand(a.shape)],
 }
 LAYOUTS["numpy"].append(lambda a: np.ndarray(a.shape, a.dtype, b"-" + a.tobytes(), 1))  # neither aligned nor writable
 LAYOUTS["torch"].append(lambda a: (a * 1j).conj().imag)
-REFUSED = {"numpy": [np.asmatrix, np.ma.array], "torch": [torch.Tensor.to_sparse, lambda a: a.to("meta")]}  # mostly
+RARE = {"numpy": [np.asmatrix, np.ma.array], "torch": [torch.Tensor.to_sparse, lambda a: a.to("meta")]}  # or refused
 SPECIAL = [0.0, -0.0, 65504.0, 1e-30, 1e30, 1e300, np.nan, np.inf, -np.inf]
 NEITHER = [None, 3, 2.5, True, "text", b"", [], [[1.0]], (), {}, {1: 2}, float, np.float64(2), 1j]
 NUMBERS = st.sampled_from([0.0, -1.0, 1e-7, 1e-3, 2.0, np.nan, np.inf])
@@ -49,7 +47,7 @@ def arrays(draw, kind=None, dtype=None, shape=None):
     """An array of NumPy or torch in any memory layout, of any dtype and shape unless these are given."""
     kind = kind or draw(KINDS)
     dtype = dtype or draw(st.sampled_from(DTYPES[kind]))
-    layouts = LAYOUTS[kind] + (REFUSED[kind] if shape is None else [])
+    layouts = LAYOUTS[kind] + (RARE[kind] if shape is None else [])
     shape = draw(st.lists(st.sampled_from([0, 1, 2, 3]), max_size=5)) if shape is None else shape
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     offset, scale = draw(st.sampled_from([(0, 1), (0, 1), (1000, 1), (0, 1e20), (0, 40)]))
