@@ -1,6 +1,7 @@
 """Gradient checks: a backward pass against central differences of its forward pass, element by element."""
 
 import inspect
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
 from itertools import combinations
@@ -26,7 +27,6 @@ class GradientReport:
         return "\n".join([*(f"FAULT in {fault}" for fault in self.faults), *self.agreements])
 
     def raise_if_failed(self) -> None:
-        """Raise AssertionError, with every fault, unless the check passed."""
         if self.faults:
             raise AssertionError(str(self))
 
@@ -46,55 +46,27 @@ def relative_error(a: Array, b: Array) -> float:
 def numerical_gradient(f, x: Array, upstream: Array | None = None, *, step: float | None = None) -> Array:
     """The gradient of L(x) = sum(f(x) * upstream) by central differences D(h) = (L(x + h) - L(x - h)) / 2h.
 
-    Richardson extrapolation, (4 D(h/2) - D(h)) / 3 and so on, removes the errors in h^2, h^4, ... For each element
-    h is doubled from a tiny step on, and the value with the smallest estimated error is kept. `step` fixes h.
-    x is a float64 NumPy array or torch tensor. f is called many times, each time with a copy of it. The result is
-    like x, NaN where f is not finite on both sides. Raises TypeError when x is not float64, ValueError when upstream
-    does not fit f(x). Source: Ridders 1982, doi 10.1016/S0141-1195(82)80057-0.
+    Richardson extrapolation, (4 D(h/2) - D(h)) / 3 and so on, removes the errors in h^2, h^4, ... h is doubled from
+    a tiny step on, or fixed by `step`; each element keeps the value with the smallest estimated error.
+    x is a float64 NumPy array or torch tensor; f gets copies of it. The result is like x, NaN where f is not finite
+    on both sides. Raises TypeError when x is not float64, ValueError when upstream does not fit f(x).
+    Source: Ridders 1982, doi 10.1016/S0141-1195(82)80057-0.
     """
     if not _describe(x).startswith("float64"):
         raise TypeError(f"x must be a float64 array, got {_describe(x)}")
-    steps = None if step is None else (step / 2, step)
     with np.errstate(all="ignore"):  # A step may leave the domain of f.
         slopes = Slopes(f, x, upstream)
-        gradient = [extrapolate(slopes, i, steps)[0] for i in range(slopes.x.size)]
+        gradient = [slopes.extrapolate(i, step)[0] for i in range(slopes.x.size)]
     return _like(x, np.array(gradient, dtype=np.float64))
-
-
-def extrapolate(slopes: "Slopes", i: int, steps=None) -> tuple[float, float]:
-    """The slope in element i with the smallest estimated error, and that error."""
-    if steps is None:
-        steps = slopes.scale[i] * 2.0 ** np.arange(-30, 40)
-    best = np.nan
-    best_error = np.inf
-    row = []
-    for h in steps:
-        slope = slopes.difference(i, h)
-        if not np.isfinite(slope) or best_error <= 1e-13 * abs(best):
-            break
-        narrower_row = row[:8]
-        row = [slope]  # Entry m combines D(h), D(h/2), ..., D(h/2^m).
-        for order, narrower in enumerate(narrower_row, start=1):
-            wider = row[-1]
-            slope = narrower + (narrower - wider) / (4.0**order - 1)
-            row.append(slope)
-            error = abs(slope - wider) + 2.0**order * slopes.rounding / h
-            # A wide step may reach past a kink. It may refine what narrow steps found, but not contradict it.
-            contradicts = abs(slope - best) > best_error + error
-            if error < best_error and not contradicts:
-                best = slope
-                best_error = error
-    return best, best_error
 
 
 class Slopes:
     """Central differences of L(x) = sum(f(x) * upstream), one element of x at a time, and the rounding error of L."""
 
     def __init__(self, f, x: Array, upstream: Array | None):
-        self.f = f
-        self.example = x
-        self.x = _to_numpy(x).flatten()
-        out = _to_numpy(f(_like(x, self.x.copy())))
+        self.f = lambda moved: _to_numpy(f(_like(x, moved)))
+        self.x = _to_numpy(x, "x").flatten()
+        out = self.f(self.x.copy())
         weights = np.ones(out.shape) if upstream is None else _to_numpy(upstream)
         if weights.shape != out.shape:
             raise ValueError(f"upstream has shape {weights.shape}, but f(x) has {out.shape}")
@@ -114,7 +86,7 @@ class Slopes:
         x = self.x.copy()
         x[i] += h
         try:
-            return _to_numpy(self.f(_like(self.example, x))).flatten()
+            return self.f(x).flatten()
         except (ArithmeticError, ValueError, RuntimeError):
             return np.full_like(self.out, np.nan)
 
@@ -123,23 +95,46 @@ class Slopes:
         width = (self.x[i] + h) - (self.x[i] - h)  # Both are rounded, so this is not quite 2h.
         return (self.evaluate(i, h) - self.evaluate(i, -h)) @ self.upstream / width
 
+    def extrapolate(self, i: int, step: float | None = None) -> tuple[float, float]:
+        """The slope in element i with the smallest estimated error, and that error."""
+        steps = self.scale[i] * 2.0 ** np.arange(-30, 40) if step is None else (step / 2, step)
+        best = np.nan
+        best_error = np.inf
+        row = []
+        for h in steps:
+            slope = self.difference(i, h)
+            if not np.isfinite(slope) or best_error <= 1e-13 * abs(best):
+                break
+            narrower_row = row[:8]
+            row = [slope]  # Entry m combines D(h), D(h/2), ..., D(h/2^m).
+            for order, narrower in enumerate(narrower_row, start=1):
+                wider = row[-1]
+                slope = narrower + (narrower - wider) / (4.0**order - 1)
+                row.append(slope)
+                error = abs(slope - wider) + 2.0**order * self.rounding / h
+                # A wide step may reach past a kink. It may refine what narrow steps found, but not contradict it.
+                contradicts = abs(slope - best) > best_error + error
+                if error < best_error and not contradicts:
+                    best = slope
+                    best_error = error
+        return best, best_error
+
 
 def check_gradients(forward, backward, inputs, *, tolerance: float = 1e-7, seed: int = 0) -> GradientReport:
     """Compare the gradients of a backward pass with numerical ones, element by element.
 
-    forward(*inputs) -> (out, cache); backward(dout, cache) -> one gradient an input. inputs is a list or tuple of
-    float64 arrays, NumPy or torch; dout is random. forward is called many times: hand it a copy of any state that it
-    updates, such as bn_param. An element is right when |analytic - numerical| <= tolerance * (|analytic| +
-    |numerical|) + rounding. Raises ValueError for a tolerance outside (0, 1).
+    forward(*inputs) -> (out, cache); backward(dout, cache) -> one gradient an input. inputs: float64 arrays, NumPy or
+    torch. dout is random. forward is called many times: hand it a copy of any state that it updates, such as bn_param.
+    Passes when |analytic - numerical| <= tolerance * (|analytic| + |numerical|) + rounding in every element.
+    Raises TypeError for inputs that are no list or tuple, ValueError for a tolerance outside (0, 1).
     """
     if not isinstance(inputs, list | tuple) or len(inputs) == 0:
         raise TypeError(f"inputs must be a list or tuple of arrays, got {inputs!r:.50}")
     if not 0 < tolerance < 1:
         raise ValueError(f"tolerance must lie between 0 and 1, got {tolerance}")
-    try:
+    names = []
+    with suppress(ValueError):  # Some compiled functions have no signature.
         names = list(inspect.signature(forward).parameters)
-    except ValueError:  # Some compiled functions do not tell.
-        names = []
     if len(names) < len(inputs):
         names = [f"input {k}" for k in range(len(inputs))]
     try:
@@ -159,8 +154,7 @@ def check_autograd(function, inputs, *, tolerance: float = 1e-7, seed: int = 0) 
         return out, (out, leaves)
 
     def backward(dout, cache):
-        out, leaves = cache
-        return torch.autograd.grad(out, leaves, dout, allow_unused=True)
+        return torch.autograd.grad(*cache, dout, allow_unused=True)
 
     return check_gradients(forward, backward, inputs, tolerance=tolerance, seed=seed)
 
@@ -175,15 +169,14 @@ def _require(holds: bool, fault: str) -> None:
 
 
 def _compare(forward, backward, inputs: dict[str, Array], tolerance: float, seed: int) -> GradientReport:
-    out, dout, analytic = _differentiate(forward, backward, inputs, seed, 1.0)
-    values = {name: _to_numpy(x) for name, x in inputs.items()}
+    values, out, dout, analytic = _differentiate(forward, backward, inputs, seed, 1.0)
     numerical = {}
     faults = {}
     for name, x in inputs.items():
         slopes = Slopes(lambda moved, name=name: forward(*(inputs | {name: moved}).values())[0], x, dout)
         numerical[name], faults[name] = _judge(slopes, analytic[name], tolerance)
     factor = -(2.0**20)  # A power of two: a linear backward pass scales its gradients without rounding.
-    again, _, scaled = _differentiate(forward, backward, inputs, seed, factor)
+    _, again, _, scaled = _differentiate(forward, backward, inputs, seed, factor)
     same = np.array_equal(again, out, equal_nan=True)
     _require(same, "forward: is not deterministic: called again with the same inputs, it gives another output")
     for name, gradient in analytic.items():
@@ -194,36 +187,38 @@ def _compare(forward, backward, inputs: dict[str, Array], tolerance: float, seed
             faults[name] = f"{faults[name] or 'agrees'}; it is not linear in dout"
         elif faults[name]:
             faults[name] += _explain(name, values, gradient, numerical)
-    wrong = tuple(f"{name}: {fault}" for name, fault in faults.items() if fault)
-    right = [name for name, fault in faults.items() if not fault]
-    return GradientReport(wrong, tuple(f"{name}: {analytic[name].shape} agrees within {tolerance:g}" for name in right))
+    wrong = [f"{name}: {fault}" for name, fault in faults.items() if fault]
+    right = [f"{name}: {analytic[name].shape} agrees within {tolerance:g}" for name in faults if not faults[name]]
+    return GradientReport(tuple(wrong), tuple(right))
 
 
 def _differentiate(forward, backward, inputs: dict[str, Array], seed: int, factor: float):
-    """The output, a random dout times the factor, and the gradients, in NumPy."""
+    """The inputs, the output, a random dout times the factor, and the gradients, in NumPy."""
     for name, x in inputs.items():
         _require(_describe(x).startswith("float64"), f"{name}: must be a float64 array, got {_describe(x)}")
-    before = {name: _to_numpy(x).copy() for name, x in inputs.items()}
-    lent = {name: _like(x, before[name].copy()) for name, x in inputs.items()}
+    values = {name: _to_numpy(x, f"{name} of inputs").copy() for name, x in inputs.items()}
+    lent = {name: _like(x, values[name].copy()) for name, x in inputs.items()}
     out, cache = forward(*lent.values())
-    for name, x in before.items():
-        _require(np.array_equal(_to_numpy(lent[name]), x, equal_nan=True), f"forward: changes {name}")
+    _require_unchanged("forward", values, lent)
     _require(_describe(out).startswith("float64"), f"out: must be a float64 array, got {_describe(out)}")
     rng = np.random.default_rng(seed)
     dout = factor * rng.choice([-1.0, 1.0], out.shape) * rng.uniform(0.5, 1.5, out.shape)
-    before |= {"dout": dout, "out": _to_numpy(out).copy()}
+    before = values | {"dout": dout, "out": _to_numpy(out).copy()}
     lent |= {"dout": _like(out, dout.copy()), "out": out}
     gradients = backward(lent["dout"], cache)
-    for name, x in before.items():
-        _require(np.array_equal(_to_numpy(lent[name]), x, equal_nan=True), f"backward: changes {name}")
+    _require_unchanged("backward", before, lent)
     if not isinstance(gradients, list | tuple):
         gradients = [gradients]
     _require(len(gradients) == len(inputs), f"backward: must return {len(inputs)} gradients, got {len(gradients)}")
-    named = dict(zip(inputs, gradients, strict=True))
-    for name, x in inputs.items():
-        got = _describe(named[name])
-        _require(got == _describe(x), f"{name}: its gradient must be a {_describe(x)}, got {got}")
-    return before["out"], dout, {name: _to_numpy(gradient) for name, gradient in named.items()}
+    for (name, x), gradient in zip(inputs.items(), gradients, strict=True):
+        wanted, got = _describe(x), _describe(gradient)
+        _require(got == wanted, f"{name}: its gradient must be a {wanted}, got {got}")
+    return values, before["out"], dout, dict(zip(inputs, map(_to_numpy, gradients), strict=True))
+
+
+def _require_unchanged(function: str, before: dict[str, np.ndarray], lent: dict[str, Array]) -> None:
+    for name, x in before.items():
+        _require(np.array_equal(_to_numpy(lent[name]), x, equal_nan=True), f"{function}: changes {name}")
 
 
 def _judge(slopes: Slopes, analytic: np.ndarray, tolerance: float) -> tuple[np.ndarray, str]:
@@ -236,23 +231,21 @@ def _judge(slopes: Slopes, analytic: np.ndarray, tolerance: float) -> tuple[np.n
     largest = np.nan_to_num(np.abs(n)).max(initial=0.0)
     settled = (_relative_errors(a, n) <= tolerance) & (error <= 10 * tolerance * largest)
     for i in np.flatnonzero(~settled):
-        n[i], error[i] = extrapolate(slopes, i)
-    largest = np.nan_to_num(np.abs(n)).max(initial=0.0)
-    # Rounding excuses between one unit in the last place and 1e-4 of the largest slope, whatever its estimate.
-    excuse = np.clip(3 * error, EPSILON * largest, 1e-4 * largest)
-    relative = _relative_errors(a, n, excuse=excuse)
-    wrong = relative > tolerance
+        n[i], error[i] = slopes.extrapolate(i)
     gradient = n.reshape(analytic.shape)
+    # Rounding excuses between one unit in the last place and 1e-4 of the largest slope, whatever its estimate.
+    largest = np.nan_to_num(np.abs(n)).max(initial=0.0)
+    relative = _relative_errors(a, n, excuse=np.clip(3 * error, EPSILON * largest, 1e-4 * largest))
+    wrong = relative > tolerance
     tiny = np.abs(n) * slopes.scale <= slopes.rounding
     if (np.abs(n) <= error).all() or (tiny.all() and wrong.any()):
         return gradient, "forward ignores it (every slope is zero to rounding), so the check would prove nothing"
     if not wrong.any():
         return gradient, ""
     worst = np.argmax(relative)
-    index = tuple(int(j) for j in np.unravel_index(worst, analytic.shape))
+    index = tuple(map(int, np.unravel_index(worst, analytic.shape)))
     both = f"backward gives {a[worst]:.9g}, central differences give {n[worst]:.9g}"
-    size = f"a relative error of {relative[worst]:.2g}; wrong in {wrong.sum()} of {n.size}"
-    return gradient, f"at {index} {both}, {size}"
+    return gradient, f"at {index} {both}, a relative error of {relative[worst]:.2g}; wrong in {wrong.sum()} of {n.size}"
 
 
 def _relative_errors(a: np.ndarray, b: np.ndarray, *, excuse=0.0, floor: float = 1e-300) -> np.ndarray:
@@ -294,9 +287,8 @@ def _explain(name: str, values: dict, wrong: np.ndarray, numerical: dict) -> str
 
 def _describe(x: object) -> str:
     """What an object is, for a message: float64 ndarray of shape (3,)."""
-    if isinstance(x, np.generic):
-        x = np.asarray(x)
-    if not (type(x) is np.ndarray or isinstance(x, torch.Tensor)):
+    x = np.asarray(x) if isinstance(x, np.generic) else x
+    if type(x) is not np.ndarray and not isinstance(x, torch.Tensor):
         return type(x).__name__
     return f"{str(x.dtype).removeprefix('torch.')} {type(x).__name__} of shape {tuple(x.shape)}"
 
