@@ -45,12 +45,10 @@ def spatial_batchnorm_forward(x: Array, gamma: Array, beta: Array, bn_param: dic
     variance of the channel in this batch, and running = momentum running + (1 - momentum) batch. In "test", they are
     the running statistics.
 
-    x: (N, C, H, W); gamma, beta: (C,); all NumPy arrays or all torch tensors, of one floating-point dtype. bn_param:
-    "mode", "train" or "test"; "eps" (1e-5); "momentum" (0.9); "running_mean" and "running_var", (C,), zeros when
-    absent. "train" puts new ones there once all else has succeeded.
-    Returns out, like x, and the cache, which refers to x and gamma: change neither before the backward pass.
-    Raises ValueError: mode, a shape, an empty batch, eps not positive, momentum outside [0, 1]. TypeError: bn_param no
-    dictionary, eps or momentum no number, integers, mixed kinds or dtypes.
+    x: (N, C, H, W); gamma, beta: (C,); NumPy arrays or torch tensors of one floating-point dtype. bn_param: "mode",
+    "train" or "test"; "eps" (1e-5); "momentum" (0.9); "running_mean", "running_var", (C,), zeros when absent, replaced
+    in "train". Returns out, like x, and the cache, which shares x and gamma: leave both until the backward pass.
+    Raises ValueError (shape, empty batch, mode, eps, momentum) or TypeError (kind, dtype, bn_param), naming the fault.
     Source: Ioffe and Szegedy (2015), Batch Normalization, algorithms 1 and 2. There the running variance is unbiased.
     """
     return run_forward(x, gamma, beta, bn_param, 4)
@@ -60,18 +58,14 @@ def spatial_batchnorm_backward(dout: Array, cache: Cache) -> tuple[Array, Array,
     """Gradients (dx, dgamma, dbeta) of the sum of out * dout.
 
     dbeta = sum dout and dgamma = sum dout x_hat over the m = N H W values of a channel. In "train",
-    dx = gamma / sqrt(V + eps) (dout - dbeta / m - x_hat dgamma / m); in "test", where M and V do not depend on x,
-    dx = gamma / sqrt(V + eps) dout. All three have x's kind and dtype.
-    Raises ValueError: dout of another shape than x. TypeError: of another kind or dtype.
+    dx = gamma / sqrt(V + eps) (dout - dbeta / m - x_hat dgamma / m); in "test", dx = gamma / sqrt(V + eps) dout.
+    All three are like x. Raises ValueError for a dout of another shape than x, TypeError for another kind or dtype.
     """
     return run_backward(dout, cache)
 
 
 def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, bn_param: dict) -> Tensor:
-    """Normalize tensors (N, D) or (N, C, H, W) like the two forward functions, as one differentiable torch operation.
-
-    It has derivatives of any order, works under torch.func, and raises what those two raise.
-    """
+    """The two forward functions as one torch operation, with derivatives of any order, also under torch.func."""
     if not isinstance(x, Tensor):
         raise TypeError(f"x must be a torch tensor, got {type(x).__name__}")
     out, cache = run_forward(x, gamma, beta, bn_param, 2 if x.dim() == 2 else 4, differentiable=True)
@@ -101,13 +95,13 @@ def run_forward(x, gamma, beta, bn_param, dimensions, differentiable=False):
     zeros_like = torch.zeros_like if isinstance(gamma, Tensor) else np.zeros_like
     given = {name: bn_param[name] if name in bn_param else zeros_like(gamma) for name in RUNNING}
     check_inputs(dimensions, x=x, gamma=gamma, beta=beta, **given)
-    arrays = read_arrays(x, gamma, beta, *given.values())
+    inputs = x, gamma, beta, *given.values()
+    arrays = read_arrays(*inputs)
     if arrays:
         out, running, statistics = forward_in_loops(training, eps, momentum, *arrays)
     else:
         with torch.set_grad_enabled(differentiable and torch.is_grad_enabled()):
-            tensors = read_tensors(x, gamma, beta, *given.values())
-            out, running, statistics = forward_in_torch(training, eps, momentum, *tensors)
+            out, running, statistics = forward_in_torch(training, eps, momentum, *read_tensors(*inputs))
     out = give_back(out, x)
     if training:
         bn_param.update(running_mean=give_back(running[0], x), running_var=give_back(running[1], x))
@@ -117,10 +111,7 @@ def run_forward(x, gamma, beta, bn_param, dimensions, differentiable=False):
 def run_backward(dout, cache, differentiable=False):
     x, gamma, training, eps, statistics = cache
     check_arrays(dout=dout, x=x)
-    if dout.shape != x.shape:
-        raise ValueError(f"dout must have the shape of x, {tuple(x.shape)}, got {tuple(dout.shape)}")
-    if dout.dtype != x.dtype and get_dtype(dout) != get_dtype(x):
-        raise TypeError(f"dout must have the dtype of x, {x.dtype}, got {dout.dtype}")
+    check_like(x, x.shape, {"dout": dout})
     arrays = None if differentiable else read_arrays(dout, x, gamma, statistics)
     if arrays:
         gradients = backward_in_loops(training, eps, *arrays)
@@ -178,10 +169,9 @@ def forward_in_torch(training, eps, momentum, x, gamma, beta, mean, var):
 
 def backward_in_torch(training, eps, dout, x, gamma, statistics):
     """Let torch differentiate the definition. The gradients depend neither on beta nor on the momentum."""
-    mean, var, _ = statistics
 
     def forward(x, gamma, beta):
-        return forward_in_torch(training, eps, 1, x, gamma, beta, mean, var)[0]
+        return forward_in_torch(training, eps, 1, x, gamma, beta, statistics[0], statistics[1])[0]
 
     _, pull_back = torch.func.vjp(forward, x, gamma, torch.zeros_like(gamma))
     return pull_back(dout)
@@ -210,10 +200,8 @@ def read_settings(bn_param: dict) -> tuple[bool, float, float]:
     for name, number in (("eps", eps), ("momentum", momentum)):
         if not isinstance(number, Real):
             raise TypeError(f"bn_param[{name!r}] must be a number, got {type(number).__name__}")
-    if not 0 < eps < math.inf:
-        raise ValueError(f"bn_param['eps'] must be positive and finite, got {eps}")
-    if not 0 <= momentum <= 1:
-        raise ValueError(f"bn_param['momentum'] must be from 0 to 1, got {momentum}")
+    if not (0 < eps < math.inf and 0 <= momentum <= 1):
+        raise ValueError(f"bn_param needs 0 < eps < inf and 0 <= momentum <= 1, got {eps} and {momentum}")
     return mode == "train", float(eps), float(momentum)
 
 
@@ -226,15 +214,18 @@ def check_inputs(dimensions: int, **arrays: Array) -> None:
     check_arrays(**arrays)
     x = arrays.pop("x")
     shape = x.shape
-    dtype = get_dtype(x)
-    if dtype not in DTYPES:
+    if get_dtype(x) not in DTYPES:
         raise TypeError(f"x must be float16, bfloat16, float32 or float64, got {x.dtype}")
     if len(shape) != dimensions:
         raise ValueError(f"x must have shape {AXES[dimensions]}, got {tuple(shape)}")
     if 0 in shape:
         raise ValueError(f"x is an empty batch of shape {tuple(shape)}")
+    check_like(x, shape[1:2], arrays)
+
+
+def check_like(x: Array, shape: tuple[int, ...], arrays: dict[str, Array]) -> None:
     for name, array in arrays.items():
-        if array.dtype != x.dtype and get_dtype(array) != dtype:
+        if array.dtype != x.dtype and get_dtype(array) != get_dtype(x):
             raise TypeError(f"{name} must have the dtype of x, {x.dtype}, got {array.dtype}")
-        if array.shape != shape[1:2]:
-            raise ValueError(f"{name} must have shape ({shape[1]},), got {tuple(array.shape)}")
+        if array.shape != shape:
+            raise ValueError(f"{name} must have shape {tuple(shape)}, got {tuple(array.shape)}")

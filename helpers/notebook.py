@@ -59,16 +59,14 @@ def show(figure: Figure, text: str) -> None:
 
 def show_source(*functions) -> None:
     """Display the source of functions, compiled ones included, as one listing of highlighted code."""
-    sources = [inspect.getsource(inspect.unwrap(function)).rstrip() for function in functions]
-    listing = "\n\n\n".join(sources)
+    listing = "\n\n\n".join(inspect.getsource(inspect.unwrap(function)).rstrip() for function in functions)
     display(Markdown(f"```python\n{listing}\n```"))
 
 
 def verify(section: str, claim: str, holds: bool) -> None:
     """Assert that a claim holds, say so, and record it for the table of checks.
 
-    Raises AssertionError, with the claim, when it does not hold; TypeError when `holds` is not a boolean,
-    since the truth of anything else (a non-empty list, say) would prove nothing.
+    Raises AssertionError when it does not hold; TypeError when `holds` is no bool, whose truth might prove nothing.
     """
     if not isinstance(holds, bool | np.bool_):
         raise TypeError(f"holds must be a bool, got {type(holds).__name__}")
