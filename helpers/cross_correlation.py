@@ -19,8 +19,7 @@ THREAD_BYTES = 4_000_000  # of products, which take longer than to wake another 
 
 HALVES = {torch.float16, torch.bfloat16}
 FLOATS = {torch.float32, torch.float64, torch.complex64, torch.complex128}
-SIGNED = {torch.int8, torch.int16, torch.int32, torch.int64}
-UNSIGNED = {torch.uint8, torch.uint16, torch.uint32, torch.uint64}
+INTEGERS = {getattr(torch, f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)}
 
 
 def cross_corr_2d(X: Array, K: Array, *, method: str = "auto") -> Array:
@@ -28,12 +27,10 @@ def cross_corr_2d(X: Array, K: Array, *, method: str = "auto") -> Array:
 
     X is the image (H, W), K the kernel (h, w), both torch tensors or both NumPy arrays; Y is (H-h+1, W-w+1), of the
     same kind, on the same device, in torch.result_type(X, K). float16 and bfloat16 are summed in float32; integers
-    wrap as NumPy's do; a complex K is not conjugated. Neither input is changed. Tensors get gradients of any order.
-
+    wrap as NumPy's do; a complex K is not conjugated. Tensors get gradients of any order.
     method "direct" adds the products; "fft" multiplies spectra of tiles in double precision, with an error of a few
     2^-53 |tile| |K| in float64 (integers are added all the same); "auto" takes what costs less. NaN and infinity reach
     exactly the outputs whose window holds them.
-
     Raises ValueError: not 2-D, empty, kernel larger than image, two devices, unknown method. TypeError: not an array,
     mixed kinds, bool or another dtype that torch does not add or promote.
     Source: Goodfellow, Bengio and Courville (2016), Deep Learning, section 9.1.
@@ -41,7 +38,10 @@ def cross_corr_2d(X: Array, K: Array, *, method: str = "auto") -> Array:
     check_arrays(X=X, K=K)
     image, kernel = X.shape, K.shape
     if len(image) != 2 or len(kernel) != 2 or not (0 < kernel[0] <= image[0] and 0 < kernel[1] <= image[1]):
-        raise ValueError(describe_misfit(image, kernel))
+        for name, shape in (("X", image), ("K", kernel)):
+            if len(shape) != 2 or 0 in shape:
+                raise ValueError(f"{name} must be 2-D and not empty, got shape {tuple(shape)}")
+        raise ValueError(f"K of shape {tuple(kernel)} is larger than X of shape {tuple(image)}")
     if not isinstance(method, str) or method not in METHODS:  # an array would compare element by element
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
     if X.dtype == K.dtype:
@@ -51,18 +51,11 @@ def cross_corr_2d(X: Array, K: Array, *, method: str = "auto") -> Array:
     return correlate_mixed(as_tensor("X", X), as_tensor("K", K), method).numpy()
 
 
-def describe_misfit(image: tuple[int, ...], kernel: tuple[int, ...]) -> str:
-    for name, shape in (("X", image), ("K", kernel)):
-        if len(shape) != 2 or 0 in shape:
-            return f"{name} must be 2-D and not empty, got shape {tuple(shape)}"
-    return f"K of shape {tuple(kernel)} is larger than X of shape {tuple(image)}"
-
-
 def find_sum_dtype(name: str, dtype: torch.dtype) -> torch.dtype:
     """Return the dtype of the sums. Modulo 2^n, integer sums of 64 bits are those of n bits."""
     if dtype in HALVES:
         return torch.float32
-    if dtype in SIGNED | UNSIGNED:
+    if dtype in INTEGERS:
         return torch.int64
     if dtype not in FLOATS:
         raise TypeError(f"{name} has dtype {dtype}, which cross_corr_2d does not take; convert it first")
@@ -81,16 +74,12 @@ def correlate_mixed(X: Tensor, K: Tensor, method: str) -> Tensor:
     return correlate(X.to(wide), K.to(wide), method).to(dtype)
 
 
-def is_scaling(X: Array, K: Array) -> bool:
-    """Tell whether one tap scales an ordinary tensor, which torch's own product does best."""
-    usual = isinstance(X, Tensor) and X.dtype in FLOATS and X.layout is K.layout is torch.strided
-    return usual and X.is_cpu and K.is_cpu
-
-
 def correlate(X: Array, K: Array, method: str) -> Array:
     """Cross-correlate arrays of one dtype: NumPy's or torch's, with or without gradients."""
-    if K.shape == (1, 1) and is_scaling(X, K):
-        return X * K
+    if K.shape == (1, 1) and isinstance(X, Tensor) and X.dtype in FLOATS:
+        dense = X.layout is K.layout is torch.strided
+        if dense and X.is_cpu and K.is_cpu:
+            return X * K  # torch's own product scales an image best
     x = as_numpy(X)
     k = as_numpy(K)
     if x is None or k is None:
