@@ -77,8 +77,8 @@ def correlate_rows(start, stop, X, K, Y):
 
 
 @compile_loop
-def average_channel(c, g, offset, x, center):
-    """Return the means over channel c of d = g - offset and of d (x - center)."""
+def average_channel(c, a, a0, x, x0):
+    """Return the means over channel c of a - a0 and of (a - a0) (x - x0)."""
     N, _, L = x.shape
     sum_d = np.float64(0)
     sum_product = np.float64(0)
@@ -86,9 +86,9 @@ def average_channel(c, g, offset, x, center):
         map_d = np.float64(0)  # Each map has its own sums, so that the next need not wait for them.
         map_product = np.float64(0)
         for i in range(L):
-            d = g[n, c, i] - offset
+            d = a[n, c, i] - a0
             map_d += d
-            map_product += d * (x[n, c, i] - center)
+            map_product += d * (x[n, c, i] - x0)
         sum_d += map_d
         sum_product += map_product
     return sum_d / (N * L), sum_product / (N * L)
@@ -101,7 +101,7 @@ def normalize_maps(start, stop, training, x, gamma, beta, eps, momentum, running
     for c in range(start, stop):
         if training:  # In test mode, M and V are given.
             M[c], _ = average_channel(c, x, 0.0, x, 0.0)
-            rest[c], V[c] = average_channel(c, x, M[c], x, M[c])
+            rest[c], V[c] = average_channel(c, x, M[c], x, M[c])  # the means of x - M and of (x - M)^2
             running_mean[c] = momentum * running_mean[c] + (1 - momentum) * M[c]
             running_var[c] = momentum * running_var[c] + (1 - momentum) * V[c]
         inverse_std = 1 / np.sqrt(V[c] + eps)
