@@ -18,9 +18,9 @@ from torch.nn.functional import conv2d
 from helpers import cross_correlation as module
 from helpers.cross_correlation import METHODS, cross_corr_2d
 
-# torch's own forward mode compiles its decompositions with what torch itself has deprecated.
+# torch's forward mode and gradcheck use what torch itself has deprecated: jit.script, and in 2.6 vmap's former place.
 torch_deprecates_itself = pytest.mark.filterwarnings(
-    "ignore:`torch.jit.script` is (deprecated|not supported in Python 3.14)"
+    "ignore:`torch.jit.script` is (deprecated|not supported in Python 3.14)", "ignore:Please use `torch.vmap` instead"
 )
 REPOSITORY = Path(__file__).parents[1]
 INTEGERS = ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", ">i4"]
