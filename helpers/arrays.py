@@ -50,7 +50,7 @@ def _read_rare_tensor(tensor: Tensor) -> np.ndarray | None:
     """Return the numbers of a tensor that is bfloat16 or flagged as conjugate or negative, None if out of reach."""
     if tensor.layout is not torch.strided or tensor.is_nested or tensor.is_meta:
         layout = "nested" if tensor.is_nested else tensor.layout
-        raise TypeError(f"a tensor must be dense and hold numbers, got a {layout} one on {tensor.device}")
+        raise TypeError(f"a tensor must be dense and hold numbers, got a {layout} one on {tensor.device}") from None
     if not tensor.is_cpu:
         return None
     try:

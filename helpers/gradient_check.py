@@ -198,7 +198,10 @@ def _differentiate(forward, backward, inputs: dict[str, Array], seed: int, facto
         _require(_describe(x).startswith("float64"), f"{name}: must be a float64 array, got {_describe(x)}")
     values = {name: _to_numpy(x, f"{name} of inputs").copy() for name, x in inputs.items()}
     lent = {name: _like(x, values[name].copy()) for name, x in inputs.items()}
-    out, cache = forward(*lent.values())
+    result = forward(*lent.values())
+    is_pair = isinstance(result, tuple | list) and len(result) == 2
+    _require(is_pair, f"forward: must return the pair (out, cache), got {_describe(result)}")
+    out, cache = result
     _require_unchanged("forward", values, lent)
     _require(_describe(out).startswith("float64"), f"out: must be a float64 array, got {_describe(out)}")
     rng = np.random.default_rng(seed)

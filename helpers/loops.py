@@ -73,7 +73,7 @@ def correlate_rows(start, stop, X, K, Y):
 
 
 # Batch normalization of the channels c from start to stop; x is (N, C, L), L = H W. The m = N L values of a channel
-# have the mean M + rest, in two numbers as one rounds off too much, and the variance V. All sums are float64.
+# have the variance V and the mean M + rest: rest is what M lost to rounding. All sums are float64.
 
 
 @compile_loop

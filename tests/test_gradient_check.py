@@ -451,3 +451,8 @@ def test_an_input_that_autograd_does_not_reach_is_named():
     x = torch.arange(1.0, 4.0, dtype=torch.float64)
     fault = fault_of(check_autograd(lambda x, y: x**2 * y.detach(), [x, x]))
     assert fault == "y: its gradient must be a float64 Tensor of shape (3,), got NoneType"
+
+
+def test_a_forward_pass_that_returns_no_pair_is_told_so():
+    report = check_gradients(lambda x: x, lambda dout, cache: dout, [np.ones(3)])
+    assert str(report) == "FAULT in forward: must return the pair (out, cache), got float64 ndarray of shape (3,)"
