@@ -8,7 +8,6 @@ from collections import Counter
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from cycler import cycler
 from IPython.display import Image, Markdown, display
 from matplotlib.figure import Figure
 from PIL import Image as PillowImage
@@ -22,22 +21,13 @@ _verified: dict[tuple[str, str], None] = {}  # An ordered set: a claim of a cell
 
 def use_style() -> None:
     """Give every figure one look: colors that color-blind readers tell apart, and a dash for each color."""
-    plt.rcParams.update(plt.rcParamsDefault)
-    plt.rcParams.update(
-        {
-            "axes.prop_cycle": cycler(color=PALETTE) + cycler(linestyle=_DASHES),
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.titlesize": 11,
-            "axes.labelsize": 10,
-            "axes.grid": True,
-            "grid.alpha": 0.25,
-            "font.size": 10,
-            "legend.frameon": False,
-            "lines.linewidth": 1.8,
-            "image.cmap": "gray",
-        }
-    )
+    plt.rcdefaults()
+    plt.rc("axes", prop_cycle=plt.cycler(color=PALETTE, linestyle=_DASHES), grid=True, titlesize=11)
+    plt.rc("axes.spines", top=False, right=False)
+    plt.rc("grid", alpha=0.25)
+    plt.rc("image", cmap="gray")
+    plt.rc("legend", frameon=False)
+    plt.rc("lines", linewidth=1.8)
 
 
 def show(figure: Figure, text: str) -> None:
