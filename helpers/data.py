@@ -24,10 +24,7 @@ def load_photograph() -> np.ndarray:
 
 
 def verify_file(name: str) -> Path:
-    """The path of a data file whose SHA-256 is the one in data/SHA256SUMS.
-
-    Raises FileNotFoundError if the file is missing, ValueError if it was altered or is not listed.
-    """
+    """The path of a data file; raise FileNotFoundError or, if its SHA-256 is not in data/SHA256SUMS, ValueError."""
     path = FOLDER / name
     if not path.is_file():
         raise FileNotFoundError(f"data/{name} is missing: restore it from the coursework's copy")

@@ -31,12 +31,7 @@ def use_style() -> None:
 
 
 def show(figure: Figure, text: str) -> None:
-    """Display a figure as a PNG, with the text as its alternative text and as the caption below; close the figure.
-
-    The text is plain: what Markdown would take for markup is escaped. Raises ValueError for fewer than five words.
-    """
-    if len(text.split()) < 5:
-        raise ValueError(f"a figure needs a text of five words or more, got {text!r}")
+    """Display a figure as a PNG, with a plain text as its alternative text and as its caption; close the figure."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=112)
     plt.close(figure)
@@ -44,7 +39,8 @@ def show(figure: Figure, text: str) -> None:
         buffer = io.BytesIO()
         picture.convert("RGB").quantize(256, dither=PillowImage.Dither.NONE).save(buffer, "png", optimize=True)
     display(Image(buffer.getvalue(), format="png", width=round(figure.get_figwidth() * 100), alt=text))
-    display(Markdown("*Figure.* " + re.sub(r"([\\`*_$<\[\]~|])", r"\\\1", text)))
+    escaped = re.sub(r"([\\`*_$<\[\]~|])", r"\\\1", text)  # What Markdown would take for markup.
+    display(Markdown("*Figure.* " + escaped))
 
 
 def show_source(*functions) -> None:
@@ -54,10 +50,7 @@ def show_source(*functions) -> None:
 
 
 def verify(section: str, claim: str, holds: bool) -> None:
-    """Assert that a claim holds, say so, and record it for the table of checks.
-
-    Raises AssertionError when it does not hold; TypeError when `holds` is no bool, whose truth might prove nothing.
-    """
+    """Print a claim that holds and record it; raise AssertionError if it does not, TypeError if `holds` is no bool."""
     if not isinstance(holds, bool | np.bool_):
         raise TypeError(f"holds must be a bool, got {type(holds).__name__}")
     if not holds:

@@ -53,12 +53,6 @@ def test_the_same_figure_gives_the_same_bytes(shown):
     assert shown[0].data == shown[2].data
 
 
-def test_a_text_of_fewer_than_five_words_is_refused(shown):
-    with pytest.raises(ValueError, match="a text of five words or more, got 'A line'"):
-        notebook.show(draw(), "A line")
-    plt.close("all")
-
-
 def test_every_color_has_a_dash_of_its_own_but_black():
     with plt.rc_context():
         notebook.use_style()
