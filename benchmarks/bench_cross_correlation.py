@@ -17,7 +17,7 @@ import torch
 from torch.nn.functional import conv2d
 
 from benchmarks.common import side_by_side
-from helpers import cross_corr_2d
+from helpers import cross_corr_2d, transforms
 from helpers.cross_correlation import correlate_directly
 from helpers.transforms import correlate_tiles, count_pixels
 
@@ -115,7 +115,7 @@ def compare_gradients(points: list[tuple], seconds: float) -> None:
 
 
 def tune(seconds: float) -> None:
-    """Print what bounds the two constants of helpers/cross_correlation.py."""
+    """Print what bounds the constants of helpers/cross_correlation.py and helpers/transforms.py."""
     for dtype, size, kernel in itertools.product(DTYPES, (64, 256, 1024), (7, 11, 15, 21)):
         x, k = make_arrays(size, kernel, dtype)
         direct = partial(correlate_directly, x, k)
@@ -128,6 +128,17 @@ def tune(seconds: float) -> None:
         torch.set_num_threads(THREADS)
         print(f"{dtype} {size:5} k{kernel:3}: a pixel's transforms take as long as {per_pixel:5.0f} bytes of products")
         print(f"  {products:,} bytes of products take {alone:.0f} us; {times['direct']:.0f} us with {THREADS} threads")
+    before = transforms.TILE
+    for size, kernel in itertools.product((900, 2048), (31, 63)):
+        x, k = make_arrays(size, kernel, "float32")
+        tiles = {str(side): partial(correlate_with_tile, side, x, k) for side in (192, 256, 320, 384, 512)}
+        print(size, kernel, "us by tile:", {side: round(time) for side, time in side_by_side(tiles, seconds).items()})
+    transforms.TILE = before
+
+
+def correlate_with_tile(side: int, x: np.ndarray, k: np.ndarray) -> None:
+    transforms.TILE = side
+    correlate_tiles(x, k, correlate_directly)
 
 
 def main() -> None:

@@ -15,10 +15,8 @@ def check_arrays(**named: Array) -> None:
     if kinds in USUAL_KINDS:
         return
     for name, array in named.items():
-        if not isinstance(array, Array):
-            raise TypeError(f"{name} must be a NumPy array or a torch tensor, got {type(array).__name__}")
-        if isinstance(array, np.ma.MaskedArray):
-            raise TypeError(f"{name} is a masked array, whose mask would be ignored; fill it first")
+        if not isinstance(array, Array) or isinstance(array, np.ma.MaskedArray):
+            raise TypeError(f"{name} must be a plain NumPy array or a torch tensor, got {type(array).__name__}")
     if len({isinstance(array, Tensor) for array in named.values()}) > 1:
         kinds = ", ".join(f"{name} is a {type(array).__name__}" for name, array in named.items())
         raise TypeError(f"all arrays must be of one kind, NumPy or torch: {kinds}")
@@ -28,12 +26,9 @@ def as_numpy(array: Array) -> np.ndarray | None:
     """Return the numbers as a contiguous, writable NumPy array in native byte order, as the loops take them.
 
     The memory is shared where it can be, so nobody writes to the result. float16 and bfloat16 come as float32. None
-    means that the numbers are out of reach: on another device, in a transform of torch.func or in forward-mode
-    differentiation. Raises TypeError for a tensor without dense numbers.
+    means that the numbers are out of reach: on another device or in a transform of torch.func.
     """
     if isinstance(array, Tensor):
-        if forward_ad.unpack_dual(array).tangent is not None:  # NumPy would lose the tangent
-            return None
         try:
             array = array.detach().numpy() if array.requires_grad else array.numpy()
         except (RuntimeError, TypeError):
@@ -51,8 +46,6 @@ def _read_rare_tensor(tensor: Tensor) -> np.ndarray | None:
     if tensor.layout is not torch.strided or tensor.is_nested or tensor.is_meta:
         layout = "nested" if tensor.is_nested else tensor.layout
         raise TypeError(f"a tensor must be dense and hold numbers, got a {layout} one on {tensor.device}") from None
-    if not tensor.is_cpu:
-        return None
     try:
         plain = tensor.float() if tensor.dtype is torch.bfloat16 else tensor
         return plain.resolve_conj().resolve_neg().numpy()
@@ -60,11 +53,13 @@ def _read_rare_tensor(tensor: Tensor) -> np.ndarray | None:
         return None
 
 
-def as_tensor(name: str, array: Array) -> Tensor:
-    """Return an array as a tensor of the same dtype: a tensor as it is, a NumPy array copied.
+def carry_tangents(*arrays: Array) -> bool:
+    """Whether forward-mode differentiation follows one of them: NumPy would lose its tangent."""
+    return any(isinstance(array, Tensor) and forward_ad.unpack_dual(array).tangent is not None for array in arrays)
 
-    Raises TypeError, naming the argument, for a dtype that torch does not have.
-    """
+
+def as_tensor(name: str, array: Array) -> Tensor:
+    """Return an array as a tensor of the same dtype, a NumPy array copied. TypeError if torch lacks its dtype."""
     if isinstance(array, Tensor):
         return array
     try:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from helpers import loops, vector_loops
-from helpers.arrays import Array, as_numpy, as_tensor, check_arrays, give_back
+from helpers.arrays import Array, as_numpy, as_tensor, carry_tangents, check_arrays, give_back
 from helpers.threads import run_in_threads
 
 RUNNING = ("running_mean", "running_var")
@@ -87,7 +87,8 @@ class BatchNorm(torch.autograd.Function):
     def backward(ctx, dout):
         x, gamma = ctx.saved_tensors
         cache = ctx.cache._replace(x=x, gamma=gamma)
-        return *run_backward(dout, cache, differentiable=torch.is_grad_enabled()), None, None
+        differentiable = torch.is_grad_enabled() or carry_tangents(dout, x, gamma)
+        return *run_backward(dout, cache, differentiable), None, None
 
 
 def run_forward(x, gamma, beta, bn_param, dimensions, differentiable=False):
@@ -96,7 +97,7 @@ def run_forward(x, gamma, beta, bn_param, dimensions, differentiable=False):
     given = {name: bn_param[name] if name in bn_param else zeros_like(gamma) for name in RUNNING}
     check_inputs(dimensions, x=x, gamma=gamma, beta=beta, **given)
     inputs = x, gamma, beta, *given.values()
-    arrays = read_arrays(*inputs)
+    arrays = None if differentiable and carry_tangents(*inputs) else read_arrays(*inputs)
     if arrays:
         out, running, statistics = forward_in_loops(training, eps, momentum, *arrays)
     else:
@@ -116,34 +117,33 @@ def run_backward(dout, cache, differentiable=False):
     if arrays:
         gradients = backward_in_loops(training, eps, *arrays)
     else:
-        with torch.set_grad_enabled(differentiable):
+        with torch.set_grad_enabled(differentiable and torch.is_grad_enabled()):
             gradients = backward_in_torch(training, eps, *read_tensors(dout, x, gamma, statistics))
     return tuple([give_back(gradient, x) for gradient in gradients])
 
 
 def forward_in_loops(training, eps, momentum, x, gamma, beta, mean, var):
     """Return out, the new running statistics, and M, V and rest, which in test mode are mean, var and 0."""
-    values = group_channels(x)
-    out = np.empty(values.shape, x.dtype)
-    running = mean.copy(), var.copy()
+    out = np.empty_like(x)
+    running = np.empty((2, gamma.size), x.dtype)
+    running[0] = mean
+    running[1] = var
     statistics = np.zeros((3, gamma.size))
-    statistics[0] = mean
-    statistics[1] = var
+    statistics[:2] = running
+    values = group_channels(x)
     loop = vector_loops.normalize_vectors if values.ndim == 2 else loops.normalize_maps
-    arguments = training, values, gamma, beta, eps, momentum, *running, *statistics, out
+    arguments = training, values, gamma, beta, eps, momentum, running, statistics, group_channels(out)
     run_in_threads(x.size // VALUES_PER_THREAD, gamma.size, loop, *arguments)
-    return out.reshape(x.shape), running, statistics
+    return out, running, statistics
 
 
 def backward_in_loops(training, eps, dout, x, gamma, statistics):
+    dx, dgamma, dbeta = np.empty_like(x), np.empty_like(gamma), np.empty_like(gamma)
     values = group_channels(x)
-    dx = np.empty(values.shape, x.dtype)
-    dgamma = np.empty(gamma.size, x.dtype)
-    dbeta = np.empty(gamma.size, x.dtype)
     loop = vector_loops.differentiate_vectors if values.ndim == 2 else loops.differentiate_maps
-    arguments = training, dout.reshape(values.shape), values, gamma, eps, *statistics, dx, dgamma, dbeta
+    arguments = training, group_channels(dout), values, gamma, eps, statistics, group_channels(dx), dgamma, dbeta
     run_in_threads(x.size // VALUES_PER_THREAD, gamma.size, loop, *arguments)
-    return dx.reshape(x.shape), dgamma, dbeta
+    return dx, dgamma, dbeta
 
 
 def group_channels(x: np.ndarray) -> np.ndarray:
@@ -213,19 +213,16 @@ def get_dtype(array: Array) -> type | torch.dtype:
 def check_inputs(dimensions: int, **arrays: Array) -> None:
     check_arrays(**arrays)
     x = arrays.pop("x")
-    shape = x.shape
     if get_dtype(x) not in DTYPES:
         raise TypeError(f"x must be float16, bfloat16, float32 or float64, got {x.dtype}")
-    if len(shape) != dimensions:
-        raise ValueError(f"x must have shape {AXES[dimensions]}, got {tuple(shape)}")
-    if 0 in shape:
-        raise ValueError(f"x is an empty batch of shape {tuple(shape)}")
-    check_like(x, shape[1:2], arrays)
+    if len(x.shape) != dimensions or 0 in x.shape:
+        raise ValueError(f"x must have shape {AXES[dimensions]}, not empty, got {tuple(x.shape)}")
+    check_like(x, x.shape[1:2], arrays)
 
 
 def check_like(x: Array, shape: tuple[int, ...], arrays: dict[str, Array]) -> None:
     for name, array in arrays.items():
-        if array.dtype != x.dtype and get_dtype(array) != get_dtype(x):
+        if get_dtype(array) != get_dtype(x):
             raise TypeError(f"{name} must have the dtype of x, {x.dtype}, got {array.dtype}")
         if array.shape != shape:
             raise ValueError(f"{name} must have shape {tuple(shape)}, got {tuple(array.shape)}")

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from helpers import loops
-from helpers.arrays import Array, as_numpy, as_tensor, check_arrays, give_back
+from helpers.arrays import Array, as_numpy, as_tensor, carry_tangents, check_arrays, give_back
 from helpers.threads import run_in_threads
 from helpers.transforms import correlate_tiles, count_pixels
 
@@ -76,13 +76,12 @@ def correlate_mixed(X: Tensor, K: Tensor, method: str) -> Tensor:
 
 def correlate(X: Array, K: Array, method: str) -> Array:
     """Cross-correlate arrays of one dtype: NumPy's or torch's, with or without gradients."""
-    if K.shape == (1, 1) and isinstance(X, Tensor) and X.dtype in FLOATS:
-        dense = X.layout is K.layout is torch.strided
-        if dense and X.is_cpu and K.is_cpu:
-            return X * K  # torch's own product scales an image best
+    if K.shape == (1, 1) and X.dtype in FLOATS:  # a tensor: torch's own product scales an image best
+        if X.is_cpu and K.is_cpu and X.layout is K.layout is torch.strided:
+            return X * K
     x = as_numpy(X)
     k = as_numpy(K)
-    if x is None or k is None:
+    if x is None or k is None or (isinstance(X, Tensor) and carry_tangents(X, K)):
         return define_in_torch(X, K)
     if x.dtype.kind in "iu":
         return give_back(correlate_directly(x.astype(np.int64), k.astype(np.int64)), X)

@@ -1,7 +1,5 @@
 """The loops that define cross-correlation and batch normalization, compiled with Numba."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 try:
@@ -10,24 +8,26 @@ except ImportError:  # then helpers.cross_correlation and helpers.batch_norm com
     numba = None
 
 
-def compile_loop(loop: Callable) -> Callable:
-    """Have the loop compiled at its first call and kept on disk.
-
-    The compiler may regroup sums and fuse a product with a sum. It may not assume that there is no NaN or infinity.
-    """
+def compile_loop(loop, *more_freedom):
+    """Have the loop compiled at its first call and kept on disk. NaN and infinity keep their meaning."""
     if numba is None or numba.config.DISABLE_JIT:  # then it stays Python, and overflows as silently
         return np.errstate(all="ignore")(loop)
-    options = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract"}}
+    options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", *more_freedom}}
     try:
         return numba.njit(cache=True, **options)(loop)
     except RuntimeError:  # neither the folder nor the user's cache can be written to
         return numba.njit(**options)(loop)
 
 
+def compile_sum(loop):
+    """As compile_loop does; the compiler may also regroup the terms of a sum."""
+    return compile_loop(loop, "reassoc")
+
+
 # Cross-correlation, Y[i, j] = sum over u, v of X[i+u, j+v] K[u, v], for the rows i of Y from start to stop.
 
 
-@compile_loop
+@compile_sum
 def correlate_windows(start, stop, X, K, Y):
     """One output after another: the sum of its window's products with the kernel."""
     h, w = K.shape
@@ -42,18 +42,14 @@ def correlate_windows(start, stop, X, K, Y):
 
 @compile_loop
 def correlate_rows(start, stop, X, K, Y):
-    """One row of outputs after another: the same products, with the inner loop along the row.
-
-    So the processor multiplies a tap with several pixels at once. Eight taps share a turn, to save reads and writes.
-    """
+    """One row of outputs after another: the inner loop runs along the row, and eight taps share a turn."""
     h, w = K.shape
     W = X.shape[1]
     x = X.ravel()  # X[i, j] is x[i * W + j]
     k = K.ravel()  # K[u, v] is k[u * w + v]
     shift = np.empty(h * w, np.int64)  # Tap t meets x[i * W + j + shift[t]] in Y[i, j].
-    for u in range(h):
-        for v in range(w):
-            shift[u * w + v] = u * W + v
+    for t in range(h * w):
+        shift[t] = t // w * W + t % w
     single = h * w % 8  # taps that are left when the others go in eights
     for i in range(start, stop):
         y = Y[i]
@@ -73,13 +69,13 @@ def correlate_rows(start, stop, X, K, Y):
 
 
 # Batch normalization of the channels c from start to stop; x is (N, C, L), L = H W. The m = N L values of a channel
-# have the variance V and the mean M + rest: rest is what M lost to rounding. All sums are float64.
+# have the variance V and the mean M + rest: rest is what M lost to rounding. statistics holds M, V and rest.
 
 
-@compile_loop
+@compile_sum
 def average_channel(c, a, a0, x, x0):
     """Return the means over channel c of a - a0 and of (a - a0) (x - x0)."""
-    N, _, L = x.shape
+    N, _, L = a.shape
     sum_d = np.float64(0)
     sum_product = np.float64(0)
     for n in range(N):
@@ -95,15 +91,19 @@ def average_channel(c, a, a0, x, x0):
 
 
 @compile_loop
-def normalize_maps(start, stop, training, x, gamma, beta, eps, momentum, running_mean, running_var, M, V, rest, out):
+def normalize_maps(start, stop, training, x, gamma, beta, eps, momentum, running, statistics, out):
     """out = gamma x_hat + beta, where x_hat = (x - M) / sqrt(V + eps)."""
     N, _, L = x.shape
+    M, V, rest = statistics[0], statistics[1], statistics[2]
     for c in range(start, stop):
         if training:  # In test mode, M and V are given.
-            M[c], _ = average_channel(c, x, 0.0, x, 0.0)
-            rest[c], V[c] = average_channel(c, x, M[c], x, M[c])  # the means of x - M and of (x - M)^2
-            running_mean[c] = momentum * running_mean[c] + (1 - momentum) * M[c]
-            running_var[c] = momentum * running_var[c] + (1 - momentum) * V[c]
+            x0, _ = average_channel(c, x[: N // 8 + 1], 0.0, x, 0.0)  # Near x0, a large mean costs no digits.
+            mean_d, square = average_channel(c, x, x0, x, x0)
+            M[c] = x0 + mean_d
+            rest[c] = x0 - M[c] + mean_d
+            V[c] = (np.sqrt(square) - mean_d) * (np.sqrt(square) + mean_d)  # square - mean_d^2, without overflow
+            running[0, c] = momentum * running[0, c] + (1 - momentum) * M[c]
+            running[1, c] = momentum * running[1, c] + (1 - momentum) * V[c]
         inverse_std = 1 / np.sqrt(V[c] + eps)
         for n in range(N):
             for i in range(L):
@@ -112,16 +112,16 @@ def normalize_maps(start, stop, training, x, gamma, beta, eps, momentum, running
 
 
 @compile_loop
-def differentiate_maps(start, stop, training, dout, x, gamma, eps, M, V, rest, dx, dgamma, dbeta):
+def differentiate_maps(start, stop, training, dout, x, gamma, eps, statistics, dx, dgamma, dbeta):
     """dbeta = sum dout, dgamma = sum dout x_hat, dx = gamma / sqrt(V + eps) (dout - dbeta / m - x_hat dgamma / m)."""
     N, _, L = x.shape
-    m = N * L
+    M, V, rest = statistics[0], statistics[1], statistics[2]
     for c in range(start, stop):
         inverse_std = 1 / np.sqrt(V[c] + eps)
         mean_dout, mean_product = average_channel(c, dout, 0.0, x, M[c])
         mean_x_hat = (mean_product - mean_dout * rest[c]) * inverse_std  # the mean of dout x_hat
-        dbeta[c] = m * mean_dout
-        dgamma[c] = m * mean_x_hat
+        dbeta[c] = N * L * mean_dout
+        dgamma[c] = N * L * mean_x_hat
         if not training:  # M and V do not depend on x, so only the first term of dx is left.
             mean_dout, mean_x_hat = 0.0, 0.0
         for n in range(N):

@@ -1,18 +1,16 @@
 """A loop split among threads: the loops release Python's lock, so that they run side by side."""
 
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import torch
 
 
-def run_in_threads(threads: int, count: int, loop: Callable, *arguments: object) -> None:
+def run_in_threads(threads: int, count: int, loop, *arguments) -> None:
     """Call loop(start, stop, *arguments) for consecutive parts of range(count), one part a thread.
 
-    At most `threads` of torch's threads take part, however many torch has: fewer if there is little to do. Which
-    thread computes an item does not change how it is computed, so results do not depend on their number.
+    At most `threads` of torch's threads take part. Which of them computes an item does not change its result.
     """
     if threads > 1:
         threads = min(threads, count, torch.get_num_threads())

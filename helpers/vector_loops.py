@@ -8,13 +8,13 @@ import numpy as np
 
 from helpers.loops import compile_loop
 
-ROWS = 4  # are added up before the sums are read and written: half the time of 1, and 8 are no faster
+ROWS = 8  # are added up before the sums are read and written: half the time of 1, and 16 are no faster
 
 
 @compile_loop
-def average_vectors(start, stop, g, offset, x, center, mean_d, mean_product):
-    """Compute the means over every channel of d = g - offset and of d (x - center)."""
-    N = len(x)
+def average_vectors(start, stop, a, a0, x, x0, mean_d, mean_product):
+    """Compute the means over every channel of a - a0 and of (a - a0) (x - x0)."""
+    N = len(a)
     full = N - N % ROWS
     mean_d[start:stop] = 0
     mean_product[start:stop] = 0
@@ -23,58 +23,70 @@ def average_vectors(start, stop, g, offset, x, center, mean_d, mean_product):
             rows_d = np.float64(0)
             rows_product = np.float64(0)
             for n in range(ROWS):
-                d = g[first + n, c] - offset[c]
+                d = np.float64(a[first + n, c] - a0[c])
                 rows_d += d
-                rows_product += d * (x[first + n, c] - center[c])
+                rows_product += d * (x[first + n, c] - x0[c])
             mean_d[c] += rows_d / N
             mean_product[c] += rows_product / N
     for n in range(full, N):
         for c in range(start, stop):
-            d = g[n, c] - offset[c]
+            d = np.float64(a[n, c] - a0[c])
             mean_d[c] += d / N
-            mean_product[c] += d * (x[n, c] - center[c]) / N
+            mean_product[c] += d * (x[n, c] - x0[c]) / N
 
 
 @compile_loop
-def normalize_vectors(start, stop, training, x, gamma, beta, eps, momentum, running_mean, running_var, M, V, rest, out):
+def normalize_vectors(start, stop, training, x, gamma, beta, eps, momentum, running, statistics, out):
     """out = gamma x_hat + beta, where x_hat = (x - M) / sqrt(V + eps)."""
-    N, C = x.shape
     start, stop = np.uint64(start), np.uint64(stop)  # An index without a sign lets the compiler use wide registers.
-    zero = np.zeros(C)
-    scale = np.zeros(C)
-    shift = np.zeros(C)
+    M, V, rest = statistics[0], statistics[1], statistics[2]
+    x0 = np.empty_like(gamma)
+    scale = np.empty_like(gamma)
+    shift = np.empty_like(gamma)
     if training:  # In test mode, M and V are given.
-        average_vectors(start, stop, x, zero, x, zero, M, V)
-        average_vectors(start, stop, x, M, x, M, rest, V)
-    for c in range(start, stop):
-        if training:
-            running_mean[c] = momentum * running_mean[c] + (1 - momentum) * M[c]
-            running_var[c] = momentum * running_var[c] + (1 - momentum) * V[c]
-        scale[c] = gamma[c] / np.sqrt(V[c] + eps)
-        shift[c] = beta[c] - rest[c] * scale[c]
-    for n in range(N):
+        x0[start:stop] = 0
+        average_vectors(start, stop, x[: len(x) // 8 + 1], x0, x, x0, M, V)  # as in helpers.loops
+        x0[start:stop] = M[start:stop]
+        average_vectors(start, stop, x, x0, x, x0, rest, V)
         for c in range(start, stop):
-            out[n, c] = (x[n, c] - M[c]) * scale[c] + shift[c]
+            M[c] = x0[c] + rest[c]
+            V[c] = (np.sqrt(V[c]) - rest[c]) * (np.sqrt(V[c]) + rest[c])
+            rest[c] = x0[c] - M[c] + rest[c]
+            running[0, c] = momentum * running[0, c] + (1 - momentum) * M[c]
+            running[1, c] = momentum * running[1, c] + (1 - momentum) * V[c]
+    for c in range(start, stop):
+        x0[c] = M[c]
+        scale[c] = gamma[c] / np.sqrt(V[c] + eps)
+        shift[c] = beta[c] + (x0[c] - M[c] - rest[c]) * gamma[c] / np.sqrt(V[c] + eps)
+    for n in range(len(x)):
+        for c in range(start, stop):
+            out[n, c] = (x[n, c] - x0[c]) * scale[c] + shift[c]
 
 
 @compile_loop
-def differentiate_vectors(start, stop, training, dout, x, gamma, eps, M, V, rest, dx, dgamma, dbeta):
+def differentiate_vectors(start, stop, training, dout, x, gamma, eps, statistics, dx, dgamma, dbeta):
     """dbeta = sum dout, dgamma = sum dout x_hat, dx = gamma / sqrt(V + eps) (dout - dbeta / m - x_hat dgamma / m)."""
-    N, C = x.shape
     start, stop = np.uint64(start), np.uint64(stop)
-    zero = np.zeros(C)
-    shift = np.zeros(C)
-    slope = np.zeros(C)
-    scale = np.zeros(C)
-    average_vectors(start, stop, dout, zero, x, M, shift, slope)
+    M, V, rest = statistics[0], statistics[1], statistics[2]
+    N, C = x.shape
+    mean_dout = np.empty(C)
+    mean_product = np.empty(C)
+    x0 = np.empty_like(gamma)
+    x0[start:stop] = M[start:stop]
+    scale = np.empty_like(gamma)
+    shift = np.zeros_like(gamma)
+    slope = np.zeros_like(gamma)
+    average_vectors(start, stop, dout, shift, x, x0, mean_dout, mean_product)
     for c in range(start, stop):
         inverse_std = 1 / np.sqrt(V[c] + eps)
-        mean_x_hat = (slope[c] - shift[c] * rest[c]) * inverse_std  # the mean of dout x_hat
-        dbeta[c] = N * shift[c]
+        offset = M[c] - x0[c] + rest[c]
+        mean_x_hat = (mean_product[c] - mean_dout[c] * offset) * inverse_std  # the mean of dout x_hat
+        dbeta[c] = N * mean_dout[c]
         dgamma[c] = N * mean_x_hat
         scale[c] = gamma[c] * inverse_std
-        slope[c] = mean_x_hat * inverse_std if training else 0.0  # In test mode, M and V do not depend on x.
-        shift[c] = shift[c] - rest[c] * slope[c] if training else 0.0
+        if training:  # In test mode, M and V do not depend on x.
+            slope[c] = mean_x_hat * inverse_std
+            shift[c] = mean_dout[c] - offset * mean_x_hat * inverse_std
     for n in range(N):
         for c in range(start, stop):
-            dx[n, c] = scale[c] * (dout[n, c] - shift[c] - (x[n, c] - M[c]) * slope[c])
+            dx[n, c] = scale[c] * (dout[n, c] - shift[c] - (x[n, c] - x0[c]) * slope[c])

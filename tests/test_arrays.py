@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.autograd import forward_ad
 
-from helpers.arrays import as_numpy, as_tensor, check_arrays, give_back
+from helpers.arrays import as_numpy, as_tensor, carry_tangents, check_arrays, give_back
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", "c8", "c16", "i1", "u8"])
@@ -59,10 +59,18 @@ def test_what_numpy_cannot_reach_is_none():
     torch.func.vmap(spy)(x)
     torch.func.jvp(spy, (x,), (x,))
     torch.func.grad(spy)(x.bfloat16())
+    assert reached == [None] * len(reached) == [None] * 4
+
+
+def test_tensors_that_carry_tangents_are_told_from_others():
+    x = torch.ones(2, 3)
     with forward_ad.dual_level():
-        spy(forward_ad.make_dual(x, x))
-        spy(forward_ad.make_dual(x.clone().requires_grad_(), x))
-    assert reached == [None] * 6
+        for primal in (x, x.clone().requires_grad_()):
+            dual = forward_ad.make_dual(primal, x)
+            assert carry_tangents(dual)
+            assert carry_tangents(x, dual)
+            assert not carry_tangents(x, primal, x.numpy())
+    assert not carry_tangents(dual)
 
 
 @pytest.mark.parametrize(
@@ -81,11 +89,11 @@ def test_a_tensor_without_dense_numbers_is_refused(tensor, words):
 @pytest.mark.parametrize(
     ("named", "words"),
     [
-        ({"x": [1.0]}, "x must be a NumPy array or a torch tensor, got list"),
+        ({"x": [1.0]}, "x must be a plain NumPy array or a torch tensor, got list"),
         ({"x": np.ones(2), "k": 3.0}, "k must be .* got float"),
         ({"x": np.float64(1)}, "x must be .* got float64"),
         ({"x": np.ones(2), "k": torch.ones(2)}, "one kind, NumPy or torch: x is a ndarray, k is a Tensor"),
-        ({"x": np.ones(2), "k": np.ma.ones(2)}, "k is a masked array"),
+        ({"x": np.ones(2), "k": np.ma.ones(2)}, "k must be a plain NumPy array or a torch tensor, got MaskedArray"),
     ],
 )
 def test_anything_else_is_refused_by_name(named, words):

@@ -198,7 +198,7 @@ def test_an_unknown_method_is_refused(method):
 @pytest.mark.parametrize(
     ("X", "K", "words"),
     [
-        ([[1.0]], np.ones((1, 1)), "X must be a NumPy array or a torch tensor, got list"),
+        ([[1.0]], np.ones((1, 1)), "X must be a plain NumPy array or a torch tensor, got list"),
         (np.ones((2, 3)), torch.ones(1, 2), "one kind.*X is a ndarray, K is a Tensor"),
         (np.ones((2, 3), bool), np.ones((1, 2), bool), "X has dtype bool"),
         (torch.ones(2, 3).bool(), torch.ones(1, 2).bool(), "X has dtype torch.bool"),
