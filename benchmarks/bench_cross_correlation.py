@@ -1,8 +1,7 @@
 """cross_corr_2d against torch's conv2d, SciPy's correlate and OpenCV's filter2D, side by side in one process.
 
 `python -m benchmarks.bench_cross_correlation` prints the grid as ratios (below 1: cross_corr_2d leads), then what they
-come to. `--quick` takes few sizes and kernels, `--sizes=256,1024` and `--gradients` only these, and `--tune` prints
-the two constants of helpers/cross_correlation.py on this machine.
+come to. `--quick` takes few sizes and kernels, and `--only=tune` prints what the constants of the helpers rest on.
 """
 
 import argparse

@@ -2,25 +2,25 @@
 
 from importlib import import_module
 
-_MODULE_OF = {
-    "batchnorm_backward": "batch_norm",
-    "batchnorm_forward": "batch_norm",
-    "check_autograd": "gradient_check",
-    "check_gradients": "gradient_check",
-    "cross_corr_2d": "cross_correlation",
-    "label_learning_rates": "learning_rates",
-    "numerical_gradient": "gradient_check",
-    "relative_error": "gradient_check",
-    "spatial_batchnorm_backward": "batch_norm",
-    "spatial_batchnorm_forward": "batch_norm",
+_NAMES = {
+    "batch_norm": (
+        "batchnorm_forward",
+        "batchnorm_backward",
+        "spatial_batchnorm_forward",
+        "spatial_batchnorm_backward",
+    ),
+    "cross_correlation": ("cross_corr_2d",),
+    "gradient_check": ("relative_error", "numerical_gradient", "check_gradients", "check_autograd"),
+    "learning_rates": ("label_learning_rates",),
 }
 
 
 def __getattr__(name: str) -> object:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"helpers.{_MODULE_OF[name]}"), name)
+    for module, names in _NAMES.items():
+        if name in names:
+            return getattr(import_module(f"helpers.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULE_OF})
+    return sorted({*globals(), *sum(_NAMES.values(), ())})

@@ -19,7 +19,7 @@ THREAD_BYTES = 4_000_000  # of products, which take longer than to wake another 
 
 HALVES = {torch.float16, torch.bfloat16}
 FLOATS = {torch.float32, torch.float64, torch.complex64, torch.complex128}
-INTEGERS = {getattr(torch, f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)}
+INTEGERS = {torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8, torch.uint16, torch.uint32, torch.uint64}
 
 
 def cross_corr_2d(X: Array, K: Array, *, method: str = "auto") -> Array:
@@ -76,9 +76,9 @@ def correlate_mixed(X: Tensor, K: Tensor, method: str) -> Tensor:
 
 def correlate(X: Array, K: Array, method: str) -> Array:
     """Cross-correlate arrays of one dtype: NumPy's or torch's, with or without gradients."""
-    if K.shape == (1, 1) and X.dtype in FLOATS:  # a tensor: torch's own product scales an image best
-        if X.is_cpu and K.is_cpu and X.layout is K.layout is torch.strided:
-            return X * K
+    is_scaling = K.shape == (1, 1) and X.dtype in FLOATS  # of tensors, which torch's own product does best
+    if is_scaling and X.is_cpu and K.is_cpu and X.layout is K.layout is torch.strided:
+        return X * K
     x = as_numpy(X)
     k = as_numpy(K)
     if x is None or k is None or (isinstance(X, Tensor) and carry_tangents(X, K)):

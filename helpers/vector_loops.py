@@ -8,7 +8,7 @@ import numpy as np
 
 from helpers.loops import compile_loop
 
-ROWS = 8  # are added up before the sums are read and written: half the time of 1, and 16 are no faster
+ROWS = 8  # are added up before the sums are read and written: of 2 to 16, the fastest
 
 
 @compile_loop
