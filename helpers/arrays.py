@@ -1,4 +1,4 @@
-"""The one boundary between the caller's arrays, NumPy's or torch's, and the loops, which take NumPy arrays."""
+"""The one boundary between the caller's arrays, NumPy's or torch's, and the loops and checks, which take NumPy's."""
 
 import numpy as np
 import torch
@@ -78,3 +78,39 @@ def give_back(result: Array, like: Array) -> Array:
         return result
     with np.errstate(over="ignore"):  # beyond float16 lies infinity, without a warning
         return result.astype(like.dtype.newbyteorder("="), copy=False)
+
+
+def describe(x: object) -> str:
+    """Return what an object is, for a message: float64 ndarray of shape (3,)."""
+    x = np.asarray(x) if isinstance(x, np.generic) else x
+    if type(x) is not np.ndarray and not isinstance(x, Tensor):
+        return type(x).__name__
+    return f"{str(x.dtype).removeprefix('torch.')} {type(x).__name__} of shape {tuple(x.shape)}"
+
+
+def to_float64(x: Array, name: str = "an array") -> np.ndarray:
+    """Return the values as a float64 NumPy array, which shares the memory of x if possible.
+
+    Raises TypeError, naming the argument, unless they are dense and real.
+    """
+    try:
+        if isinstance(x, Tensor):
+            x = (x if x.is_complex() else x.double()).numpy(force=True)
+        return np.asarray(x).astype(np.float64, casting="same_kind", copy=False)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"{name} must be dense and hold real numbers, got {describe(x)}") from None
+
+
+@np.errstate(all="ignore")
+def relative_error(a: Array, b: Array) -> float:
+    """Return the largest elementwise relative error, max |a - b| / max(1e-12, |a| + |b|), between 0 and 1.
+
+    Empty arrays have error 0; NaN or infinity makes it infinite. Raises ValueError when the shapes differ.
+    """
+    a = to_float64(a, "a")
+    b = to_float64(b, "b")
+    if a.shape != b.shape:
+        raise ValueError(f"the shapes of a and b differ: {a.shape} and {b.shape}")
+    size = np.abs(a) + np.abs(b)
+    errors = np.where(np.isfinite(size), np.abs(a - b) / np.maximum(1e-12, size), np.inf)
+    return float(errors.max(initial=0.0))
