@@ -60,7 +60,7 @@ class Slopes:
             raise ValueError(f"upstream has shape {self.upstream.shape}, but f(x) has {out.shape}")
         size = np.abs(self.x)
         self.scale = np.where(size > 0, size, size.max(initial=0.0) or 1.0)
-        # Sixth differences along a line leave the rounding, times sqrt(924). Moré and Wild 2011, doi 10.1137/100786125
+        # Sixth differences along a line leave the rounding, times sqrt(924): Moré and Wild 2011, doi 10.1137/100786125
         line = 2.0**-27 * self.scale.ravel() * np.random.default_rng(0).uniform(0.1, 1, size.size)
         rises = [2 * k * line.max(initial=0.0) * self.difference(..., k * line) for k in range(1, 17)]
         noise = np.nan_to_num(np.abs(np.diff(rises, n=6)).max(), posinf=0.0) / 924**0.5
@@ -105,7 +105,7 @@ def check_gradients(forward, backward, inputs, *, tolerance: float = 1e-7, seed:
 
     forward(*inputs) -> (out, cache); backward(dout, cache) -> one gradient an input. inputs: float64 arrays, NumPy or
     torch. dout is random. forward is called many times: hand it a copy of any state that it updates, such as bn_param.
-    An element passes if |analytic - numerical| <= tolerance * (|analytic| + |numerical|), or within rounding.
+    An element passes if |analytic - numerical| <= 2 * tolerance * |numerical| + rounding.
     Raises TypeError for inputs that are no list or tuple, ValueError for a tolerance outside (0, 1).
     """
     if not isinstance(inputs, list | tuple) or len(inputs) == 0:
@@ -120,7 +120,7 @@ def check_gradients(forward, backward, inputs, *, tolerance: float = 1e-7, seed:
     inputs = dict(zip(names, inputs, strict=False))
     try:
         out, dout, analytic = _differentiate(forward, backward, inputs, seed)
-        factor = -1e6
+        factor = -1e6  # A backward pass is linear in dout.
         again, _, scaled = _differentiate(forward, backward, inputs, seed, factor)
         _require(np.array_equal(again, out, equal_nan=True), "forward: is not deterministic: two calls differ")
     except _MalformedError as error:
