@@ -99,18 +99,3 @@ def to_float64(x: Array, name: str = "an array") -> np.ndarray:
         return np.asarray(x).astype(np.float64, casting="same_kind", copy=False)
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"{name} must be dense and hold real numbers, got {describe(x)}") from None
-
-
-@np.errstate(all="ignore")
-def relative_error(a: Array, b: Array) -> float:
-    """Return the largest elementwise relative error, max |a - b| / max(1e-12, |a| + |b|), between 0 and 1.
-
-    Empty arrays have error 0; NaN or infinity makes it infinite. Raises ValueError when the shapes differ.
-    """
-    a = to_float64(a, "a")
-    b = to_float64(b, "b")
-    if a.shape != b.shape:
-        raise ValueError(f"the shapes of a and b differ: {a.shape} and {b.shape}")
-    size = np.abs(a) + np.abs(b)
-    errors = np.where(np.isfinite(size), np.abs(a - b) / np.maximum(1e-12, size), np.inf)
-    return float(errors.max(initial=0.0))

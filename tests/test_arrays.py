@@ -62,6 +62,7 @@ def test_what_numpy_cannot_reach_is_none():
     assert reached == [None] * len(reached) == [None] * 4
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is (deprecated|not supported in Python 3.14)")
 def test_tensors_that_carry_tangents_are_told_from_others():
     x = torch.ones(2, 3)
     with forward_ad.dual_level():

@@ -146,7 +146,8 @@ def test_numerical_gradient_refuses_an_upstream_that_does_not_fit(shape):
 @SCALES
 def test_right_batch_norm_passes_however_far_its_inputs_are_shifted(scale):
     x, gamma, beta = batch_norm_inputs()
-    check_gradients(normalize, normalize_backward, [x[:, :, :4, :1] + scale, gamma, beta + scale]).raise_if_failed()
+    report = check_gradients(normalize, normalize_backward, [x[:, :, :4, :1] + scale, gamma, beta + scale])
+    assert report, report
 
 
 RIGHT = {  # A function, its inputs' shapes, and the largest scale at which its slopes do not drown in rounding.
@@ -170,7 +171,8 @@ def test_right_gradients_pass_at_scales_from_1e_9_to_1e6(name, seed):
     rng = np.random.default_rng(seed)
     for scale in (1e-9, 1e-6, 1e-3, 1.0, 1e3, 1e6):
         inputs = [torch.from_numpy(min(scale, largest) * rng.normal(size=shape)) for shape in shapes]
-        check_autograd(function, inputs).raise_if_failed()
+        report = check_autograd(function, inputs)
+        assert report, report
 
 
 @pytest.mark.parametrize(
@@ -184,7 +186,8 @@ def test_right_gradients_pass_at_scales_from_1e_9_to_1e6(name, seed):
     ],
 )
 def test_right_gradients_pass_where_outputs_round_in_steps_or_steps_leave_the_domain(function, x):
-    check_autograd(function, [torch.tensor(x, dtype=torch.float64)]).raise_if_failed()
+    report = check_autograd(function, [torch.tensor(x, dtype=torch.float64)])
+    assert report, report
 
 
 @KINDS
@@ -196,7 +199,8 @@ def test_the_project_batch_norm_passes(kind, mode):
         return spatial_batchnorm_forward(x, gamma, beta, dict(parameters))
 
     inputs = [kind(array) for array in batch_norm_inputs()]
-    check_gradients(forward, spatial_batchnorm_backward, inputs).raise_if_failed()
+    report = check_gradients(forward, spatial_batchnorm_backward, inputs)
+    assert report, report
 
 
 def test_a_passing_report_is_true_and_prints_no_rounding_error():
@@ -206,11 +210,10 @@ def test_a_passing_report_is_true_and_prints_no_rounding_error():
     assert str(report) == "\n".join(f"{line} agrees within 1e-07" for line in expected)
 
 
-def test_a_failing_report_is_false_and_raises_with_every_fault_and_what_agrees():
+def test_a_failing_report_is_false_and_says_every_fault_and_what_agrees():
     report = check_gradients(normalize, spoil(1, np.negative), batch_norm_inputs())
     assert not report
-    with pytest.raises(AssertionError, match=r"FAULT in gamma: .*opposite sign\nx: \(2, 3, 5, 7\) agrees within 1e-07"):
-        report.raise_if_failed()
+    assert re.match(r"FAULT in gamma: .*opposite sign\nx: \(2, 3, 5, 7\) agrees within 1e-07", str(report))
 
 
 @pytest.mark.parametrize("function", [torch.mul, lambda *arrays: arrays[0] * arrays[1]])
@@ -294,7 +297,8 @@ def test_one_wrong_element_is_found_at_any_place(seed, factor):
 @SCALES
 def test_elements_of_every_size_pass_and_a_fault_of_one_in_1e5_is_found_in_each(scale):
     x = scale * np.array([1.0, 1e-3, 1e-6, 1e-9])
-    check_gradients(square, square_backward, [x]).raise_if_failed()
+    report = check_gradients(square, square_backward, [x])
+    assert report, report
     for k in range(4):
         factor = 1 + 1e-5 * (np.arange(4) == k)
         report = check_gradients(square, lambda dout, x, factor=factor: 2 * x * dout * factor, [x])
