@@ -96,34 +96,38 @@ def run_forward(x, gamma, beta, bn_param, dimensions, differentiable=False):
     zeros_like = torch.zeros_like if isinstance(gamma, Tensor) else np.zeros_like
     given = {name: bn_param[name] if name in bn_param else zeros_like(gamma) for name in RUNNING}
     check_inputs(dimensions, x=x, gamma=gamma, beta=beta, **given)
+    settings = training, eps, momentum
     inputs = x, gamma, beta, *given.values()
-    arrays = None if differentiable and carry_tangents(*inputs) else read_arrays(*inputs)
-    if arrays:
-        out, running, statistics = forward_in_loops(training, eps, momentum, *arrays)
-    else:
-        with torch.set_grad_enabled(differentiable and torch.is_grad_enabled()):
-            out, running, statistics = forward_in_torch(training, eps, momentum, *read_tensors(*inputs))
-    out = give_back(out, x)
+    needs_torch = differentiable and carry_tangents(*inputs)
+    results = compute(forward_in_loops, forward_in_torch, settings, inputs, differentiable, needs_torch)
+    out, mean, var = [give_back(result, x) for result in results[:3]]
     if training:
-        bn_param.update(running_mean=give_back(running[0], x), running_var=give_back(running[1], x))
-    return out, Cache(x, gamma, training, eps, statistics)
+        bn_param.update(running_mean=mean, running_var=var)
+    return out, Cache(x, gamma, training, eps, results[3])
 
 
 def run_backward(dout, cache, differentiable=False):
     x, gamma, training, eps, statistics = cache
     check_arrays(dout=dout, x=x)
     check_like(x, x.shape, {"dout": dout})
-    arrays = None if differentiable else read_arrays(dout, x, gamma, statistics)
-    if arrays:
-        gradients = backward_in_loops(training, eps, *arrays)
-    else:
-        with torch.set_grad_enabled(differentiable and torch.is_grad_enabled()):
-            gradients = backward_in_torch(training, eps, *read_tensors(dout, x, gamma, statistics))
+    inputs = dout, x, gamma, statistics
+    gradients = compute(backward_in_loops, backward_in_torch, (training, eps), inputs, differentiable, differentiable)
     return tuple([give_back(gradient, x) for gradient in gradients])
 
 
+def compute(in_loops, in_torch, settings, inputs, differentiable, needs_torch):
+    """Call in_loops(*settings, *inputs) with NumPy arrays or, if they cannot serve, in_torch with float64 tensors."""
+    arrays = [as_numpy(array) for array in inputs]
+    if loops.numba is not None and not needs_torch and all(array is not None for array in arrays):
+        return in_loops(*settings, *arrays)
+    tensors = [as_tensor("x", array) for array in inputs]
+    wide = torch.float32 if tensors[0].device.type == "mps" else torch.float64  # which Apple's GPUs lack
+    with torch.set_grad_enabled(differentiable and torch.is_grad_enabled()):
+        return in_torch(*settings, *[tensor.to(wide) for tensor in tensors])
+
+
 def forward_in_loops(training, eps, momentum, x, gamma, beta, mean, var):
-    """Return out, the new running statistics, and M, V and rest, which in test mode are mean, var and 0."""
+    """Return out, the new running mean and variance, and M, V and rest, which in test mode are mean, var and 0."""
     out = np.empty_like(x)
     running = np.empty((2, gamma.size), x.dtype)
     running[0] = mean
@@ -134,7 +138,7 @@ def forward_in_loops(training, eps, momentum, x, gamma, beta, mean, var):
     loop = vector_loops.normalize_vectors if values.ndim == 2 else loops.normalize_maps
     arguments = training, values, gamma, beta, eps, momentum, running, statistics, group_channels(out)
     run_in_threads(x.size // VALUES_PER_THREAD, gamma.size, loop, *arguments)
-    return out, running, statistics
+    return out, *running, statistics
 
 
 def backward_in_loops(training, eps, dout, x, gamma, statistics):
@@ -164,7 +168,7 @@ def forward_in_torch(training, eps, momentum, x, gamma, beta, mean, var):
     out = gamma.view(each) * d / torch.sqrt(V + eps).view(each) + beta.view(each)
     statistics = torch.stack([M, V, rest]).detach()
     running = momentum * torch.stack([mean, var]) + (1 - momentum) * statistics[:2]
-    return out, running, statistics
+    return out, *running, statistics
 
 
 def backward_in_torch(training, eps, dout, x, gamma, statistics):
@@ -175,18 +179,6 @@ def backward_in_torch(training, eps, dout, x, gamma, statistics):
 
     _, pull_back = torch.func.vjp(forward, x, gamma, torch.zeros_like(gamma))
     return pull_back(dout)
-
-
-def read_arrays(*arrays: Array) -> list[np.ndarray] | None:
-    """Return the arrays as the loops take them, or None if the definition in torch must serve."""
-    read = [as_numpy(array) for array in arrays]
-    return None if loops.numba is None or any(array is None for array in read) else read
-
-
-def read_tensors(*arrays: Array) -> list[Tensor]:
-    """Return the arrays as tensors of float64, or of float32 on Apple's GPUs, which have no float64."""
-    tensors = [as_tensor("x", array) for array in arrays]
-    return [tensor.float() if tensor.device.type == "mps" else tensor.double() for tensor in tensors]
 
 
 def read_settings(bn_param: dict) -> tuple[bool, float, float]:

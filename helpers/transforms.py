@@ -36,16 +36,14 @@ def correlate_tiles(x: np.ndarray, k: np.ndarray, correlate_directly: Callable) 
     single precision, one so small that this error could show.
     Source: Oppenheim and Schafer (2010), Discrete-Time Signal Processing, section 8.7 (overlap-save).
     """
-    # NumPy calls a reversed side of length 1 contiguous; torch does not take it.
-    x = np.array(x) if min(x.strides) < 0 else x
-    k = np.array(k) if min(k.strides) < 0 else k
     (H, W), (h, w) = x.shape, k.shape
     height, rows = plan_tiles(H, h)
     width, columns = plan_tiles(W, w)
     is_complex = x.dtype.kind == "c"
     transform = torch.fft.fft2 if is_complex else torch.fft.rfft2
     invert = torch.fft.ifft2 if is_complex else torch.fft.irfft2
-    taps = torch.from_numpy(k).to(torch.complex128 if is_complex else torch.float64)
+    double = np.complex128 if is_complex else np.float64
+    taps = torch.from_numpy(np.array(k, double))
     spectrum = transform(taps.conj(), s=(height, width)).conj()
     resolution = 2.0**-29 if x.dtype.char in "fF" else 0.0  # a sum's least size, in units of |tile| |K|
     smallest = resolution * torch.linalg.vector_norm(taps)
@@ -55,7 +53,7 @@ def correlate_tiles(x: np.ndarray, k: np.ndarray, correlate_directly: Callable) 
         for j in range(0, y.shape[1], columns):
             target = y[i : i + rows, j : j + columns]
             part = x[i : i + rows + h - 1, j : j + columns + w - 1]
-            tile = torch.from_numpy(part).to(taps.dtype)
+            tile = torch.from_numpy(np.array(part, double))
             sums = invert(transform(tile, s=(height, width)).mul_(spectrum), s=(height, width))
             sums = sums[: target.shape[0], : target.shape[1]]
             torch.from_numpy(target).copy_(sums)

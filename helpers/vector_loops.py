@@ -1,7 +1,6 @@
-"""Batch normalization of vectors (N, C): the formulas of helpers.loops in the order of memory.
+"""Batch normalization of vectors (N, C): the formulas of helpers.loops, with the inner loops over the channels.
 
-Neighbors in memory are values of different channels. A loop over one channel would fetch a cache line for every value,
-so the inner loops run over the channels from start to stop, and each channel has sums of its own.
+Neighbors in memory are values of different channels: a loop over one channel would fetch a cache line for every value.
 """
 
 import numpy as np
