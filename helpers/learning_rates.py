@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 
 
 @np.errstate(over="ignore", invalid="ignore")  # A run that blows up is an answer, not a fault.
@@ -27,13 +26,10 @@ def label_learning_rates(curves: Mapping) -> dict:
         raise ValueError(f"the four labels need exactly four curves, got {len(curves)}")
     losses = {name: read_losses(name, history) for name, history in curves.items()}
     start = np.median([loss[0] for loss in losses.values()])
-    best = min((mean_end(loss) for loss in losses.values() if np.isfinite(loss).all()), default=np.inf)
+    best = min(mean_end(loss) for loss in losses.values())
     if not 0 < start - best < np.inf:
         raise ValueError("no curve ends below the common start, so none is optimal")
-    heights = {}
-    for name, loss in losses.items():
-        still_finite = np.logical_and.accumulate(np.isfinite(loss))
-        heights[name] = np.where(still_finite, np.clip((loss - best) / (start - best), -3, 3), 3)
+    heights = {name: np.clip((loss - best) / (start - best), -3, 3) for name, loss in losses.items()}
     ends = {name: mean_end(height) for name, height in heights.items()}
     steadiness = {name: measure_steadiness(height) for name, height in heights.items()}
     very_high = max(heights, key=lambda name: ends[name] + 2 * heights[name].mean() - steadiness[name])
@@ -41,22 +37,19 @@ def label_learning_rates(curves: Mapping) -> dict:
     optimal = min(others, key=ends.get)
     others.remove(optimal)
     low = max(others, key=lambda name: steadiness[name] + ends[name] / 4)
-    labels = {very_high: "very high", optimal: "optimal", low: "low"}
-    return {name: labels.get(name, "high") for name in curves}
+    return dict.fromkeys(curves, "high") | {very_high: "very high", optimal: "optimal", low: "low"}
 
 
 def read_losses(name, history) -> np.ndarray:
+    """Return the losses in float64, with infinity from where they are no longer finite."""
     try:
-        if isinstance(history, torch.Tensor):
-            history = history.detach().cpu().double() if history.is_floating_point() else history.cpu()
-        losses = np.asarray(history)
+        losses = np.asarray(history.tolist() if hasattr(history, "tolist") else history)  # Arrays and tensors have it.
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ValueError(f"curve {name!r} is not a series of real numbers: {error}") from None
-    if losses.dtype.kind not in "iuf" or losses.ndim != 1 or len(losses) < 2:
-        raise ValueError(f"curve {name!r} must be 1-D, of two or more real numbers, got {losses.shape} {losses.dtype}")
-    if not np.isfinite(losses[0]):
-        raise ValueError(f"curve {name!r} must begin with a finite loss, got {losses[0]}")
-    return losses.astype(np.float64)
+    if losses.dtype.kind not in "iuf" or losses.ndim != 1 or len(losses) < 2 or not np.isfinite(losses[0]):
+        raise ValueError(f"curve {name!r} must be 1-D, two or more reals, the first finite, got {str(losses)[:60]}")
+    still_finite = np.logical_and.accumulate(np.isfinite(losses))
+    return np.where(still_finite, losses.astype(np.float64), np.inf)
 
 
 def mean_end(series) -> float:
@@ -65,6 +58,5 @@ def mean_end(series) -> float:
 
 def measure_steadiness(heights) -> float:
     nearness = 1 - abs(heights - 1).mean()
-    if np.ptp(heights) < 1e-9:  # A constant has no correlation.
-        return nearness
-    return max(nearness, -np.corrcoef(heights, np.arange(len(heights)))[0, 1])
+    straightness = -np.corrcoef(heights, np.arange(len(heights)))[0, 1]
+    return np.fmax(nearness, straightness)  # A constant has no correlation but NaN, which fmax leaves out.

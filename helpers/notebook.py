@@ -35,9 +35,9 @@ def show(figure: Figure, text: str) -> None:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=112)
     plt.close(figure)
-    with PillowImage.open(buffer) as picture:  # 256 colors take a third of the size.
-        buffer = io.BytesIO()
-        picture.convert("RGB").quantize(256, dither=PillowImage.Dither.NONE).save(buffer, "png", optimize=True)
+    picture = PillowImage.open(buffer).convert("RGB").quantize(256)  # 256 colors take a third of the size.
+    buffer = io.BytesIO()
+    picture.save(buffer, "png", optimize=True)
     display(Image(buffer.getvalue(), format="png", width=round(figure.get_figwidth() * 100), alt=text))
     escaped = re.sub(r"([\\`*_$<\[\]~|])", r"\\\1", text)  # What Markdown would take for markup.
     display(Markdown("*Figure.* " + escaped))
@@ -65,10 +65,7 @@ def expect(section: str, claim: str, got, wanted, slip: str) -> None:
         raise AssertionError(f"{claim}: got None. {slip}")
     got = torch.as_tensor(got).detach().double().numpy()
     wanted = torch.as_tensor(wanted).detach().double().numpy()
-    if got.shape != wanted.shape:
-        raise AssertionError(f"{claim}: got the shape {got.shape}, expected {wanted.shape}. {slip}")
-    if not np.allclose(got, wanted, rtol=0, atol=1e-3):
-        raise AssertionError(f"{claim}: got {got.round(4).tolist()}, expected {wanted.round(4).tolist()}. {slip}")
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-3, err_msg=f"{claim}. {slip}", strict=True)
     verify(section, claim, True)
 
 
