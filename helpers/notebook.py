@@ -9,7 +9,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from IPython.display import Image, Markdown, display
-from matplotlib.figure import Figure
 from PIL import Image as PillowImage
 
 # Okabe and Ito's color-blind-safe palette (jfly.uni-koeln.de/color), darkest first, without the yellow.
@@ -30,7 +29,7 @@ def use_style() -> None:
     plt.rc("lines", linewidth=1.8)
 
 
-def show(figure: Figure, text: str) -> None:
+def show(figure: plt.Figure, text: str) -> None:
     """Display a figure as a PNG, with a plain text as its alternative text and as its caption; close the figure."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=112)
@@ -63,9 +62,10 @@ def expect(section: str, claim: str, got, wanted, slip: str) -> None:
     """Verify that two arrays, of NumPy or torch, agree to 1e-3. If they do not, the error shows both and the slip."""
     if got is None:
         raise AssertionError(f"{claim}: got None. {slip}")
-    got = torch.as_tensor(got).detach().double().numpy()
-    wanted = torch.as_tensor(wanted).detach().double().numpy()
-    np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-3, err_msg=f"{claim}. {slip}", strict=True)
+    got = torch.as_tensor(got).detach().double()
+    wanted = torch.as_tensor(wanted).detach().double()
+    values = f"got {got.round(decimals=4).tolist()}, expected {wanted.round(decimals=4).tolist()}"
+    torch.testing.assert_close(got, wanted, rtol=0, atol=1e-3, msg=lambda found: f"{claim}: {values}. {slip} {found}")
     verify(section, claim, True)
 
 
