@@ -3,8 +3,7 @@
 ReLU, dropout, local response normalization and GoogLeNet's auxiliary heads, which serve training alone, are left out.
 """
 
-import re
-from itertools import pairwise
+from itertools import groupby, pairwise
 from math import prod
 from typing import NamedTuple
 
@@ -30,9 +29,8 @@ class Layer(NamedTuple):
 
     kind: str  # image, conv, pool, fc, concat or add
     output: tuple[int, int, int]  # C, H, W
-    name: str = ""  # of an inception module, and of each layer in a branch
+    name: str = ""  # 3×3 or the like for a conv layer, but 3a for an inception module and 3a 5x5 within it
     depth: int = 0  # conv and fc layers on the longest path to here
-    kernel: int = 0
     parameters: int = 0  # batch norm's gamma and beta included
     multiply_adds: int = 0
 
@@ -109,7 +107,8 @@ def _add_conv(layers, kernel, channels, stride=1, groups=1, padding=None, *, nor
     side = (source.output[1] + 2 * padding - kernel) // stride + 1
     weights = channels * (source.output[0] // groups) * kernel**2
     parameters = weights + (2 * channels if norm else channels)
-    layers.append(Layer("conv", (channels, side, side), name, source.depth + 1, kernel, parameters, weights * side**2))
+    name = name or f"{kernel}×{kernel}"
+    layers.append(Layer("conv", (channels, side, side), name, source.depth + 1, parameters, weights * side**2))
 
 
 def _add_pool(layers, stride) -> None:
@@ -122,87 +121,70 @@ def _add_dense(layers, *widths) -> list[Layer]:
     """Add fully connected layers."""
     for width in widths:
         weights = width * prod(layers[-1].output)
-        depth = layers[-1].depth + 1
-        layers.append(Layer("fc", (width, 1, 1), depth=depth, parameters=weights + width, multiply_adds=weights))
+        layers.append(Layer("fc", (width, 1, 1), "fc", layers[-1].depth + 1, weights + width, weights))
     return layers
 
 
-# A color for each kernel in the sketches; white letters are legible on the dark ones.
+# A color for each kernel in the sketches.
 COLORS = {"1×1": "C5", "3×3": "C0", "5×5": "C2", "7×7": "C4", "11×11": "C1", "fc": "C6", "pool": "0.7"}
-DARK = ("C0", "C1", "C2", "C6")
 ARROW = {"arrowstyle": "-|>", "color": "0.25", "shrinkA": 0, "shrinkB": 0}
 
 
-def draw_network(axes: Axes, title: str, layers: list[Layer]) -> None:
-    """Draw each layer as a bar at its depth, as high as its output's side; a module is one bar, a skip is an arc."""
-    style = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": 9}
+def draw_network(axes: Axes, layers: list[Layer]) -> None:
+    """Draw each layer as a bar at its depth, as high as its output's side; a module is one bar, a skip a line above."""
     for before, layer in pairwise(layers):
         x = layer.depth
-        channels, side, _ = layer.output
+        side = layer.output[1]
         if layer.kind == "pool":
-            axes.bar(x + 0.5, before.output[1], 0.2, color=COLORS["pool"], zorder=3)
+            axes.bar(x + 0.5, before.output[1], 0.2, color=COLORS["pool"], label="pool", zorder=3)
         elif layer.kind == "concat":
-            axes.bar(x - 0.5, side, 1.9, color="C3", hatch="//", edgecolor="white")
-            axes.text(x - 0.5, 1.2 * side, f"{layer.name}: {channels}", **style)
+            axes.bar(x - 0.5, side, 1.9, color="C3", hatch="//", edgecolor="white", label="inception module")
         elif layer.kind == "add":
-            height, line = (2.5, ":") if before.name == "projection" else (1.2, "-")
-            angle = np.linspace(0, np.pi, 40)
-            axes.plot(x - 1 + 1.4 * np.cos(angle), height * side * 2 ** np.sin(angle), line, color="C1")
-        elif layer.kind == "fc":
-            axes.bar(x, side, 0.9, color=COLORS["fc"])
-            axes.text(x, 1.2, channels, **style)
-        elif not layer.name:
-            color = COLORS[f"{layer.kernel}×{layer.kernel}"]
-            axes.bar(x, side, 0.9, color=color)
-            axes.text(x, 0.65, channels, color="white" if color in DARK else "black", **style)
-    axes.set_title(title, loc="left")
-    axes.set_yscale("log", base=2)
-    axes.set(xlim=(0.3, 50.7), ylim=(0.5, 450), ylabel="side (pixels)")
+            line, label = (":", "skip with 1×1") if before.name == "projection" else ("-", "identity skip")
+            axes.plot([x - 2.3, x + 0.3], [1.4 * side, 1.4 * side], line, color="C1", label=label)
+        elif layer.name in COLORS:
+            axes.bar(x, side, 0.9, color=COLORS[layer.name], label=layer.name)
+    bars = [layer for layer in layers if layer.kind not in {"image", "pool"}]
+    for side, group in groupby(bars, key=lambda layer: layer.output[1]):
+        stage = list(group)  # Above it stand the channels that it puts out.
+        axes.text(stage[0].depth - 0.45, 1.9 * side, stage[-1].output[0], fontsize=12)
+    handles, labels = axes.get_legend_handles_labels()
+    key = dict(zip(labels, handles, strict=True))  # Each label once.
+    axes.legend(key.values(), key.keys(), loc="upper right", ncols=5)
+    axes.set(xlim=(0.3, 52.7), ylim=(0.5, 900), yscale="log", ylabel="side (pixels)")
     axes.set_yticks([1, 7, 28, 112], ["1", "7", "28", "112"])
-    axes.grid(visible=False)
-
-
-def draw_key(axes: Axes) -> None:
-    """Say below an Axes what the colors and arcs of `draw_network` stand for."""
-    for kernel, color in COLORS.items():
-        axes.fill([], [], color=color, linestyle="-", label=kernel)
-    axes.fill([], [], facecolor="C3", hatch="//", edgecolor="white", label="inception")
-    axes.plot([], [], "-", color="C1", label="identity skip")
-    axes.plot([], [], ":", color="C1", label="skip with 1×1")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.4), ncols=5, fontsize=10)
+    axes.minorticks_off()
 
 
 def draw_blocks(axes: list[Axes]) -> None:
     """Sketch on four Axes what sets AlexNet of 2012, VGG, GoogLeNet (module 3a) and ResNet apart."""
-    half = ["11×11/4, 48", "5×5, 128", "3×3, 192", "3×3, 192", "3×3, 128", "fc, 2048", "fc, 2048"]
-    _draw_boxes(axes[0], "AlexNet: two GPUs", "image, 227×227×3", {0.25: half, 0.75: half}, "fc, 1000", height=0.07)
+    half = ["11×11, 48", "5×5, 128", "3×3, 192", "3×3, 192", "3×3, 128", "fc, 2048", "fc, 2048"]
+    _draw_boxes(axes[0], "AlexNet: two GPUs", "image, 227×227×3", [half, half], "fc, 1000")
     for row in (2, 5, 6):  # Each GPU also reads what the other has computed in this row.
         for start, end in ((0.25, 0.67), (0.75, 0.33)):
-            axes[0].annotate("", (end, 0.91 - row / 8), (start, 1 - row / 8), arrowprops=ARROW, zorder=2)
-    columns = {0.25: ["3×3\n9 C² weights"] * 3, 0.75: ["7×7\n49 C² weights"]}
-    _draw_boxes(axes[1], "VGG: stacked 3×3", "7×7 pixels, C channels", columns, "1 pixel, C channels")
-    columns = {0.12: ["1×1\n64"], 0.37: ["1×1\n96", "3×3\n128"]}
-    columns |= {0.63: ["1×1\n16", "5×5\n32"], 0.88: ["pool\n3×3", "1×1\n32"]}
+            axes[0].annotate("", (end, 0.92 - row / 8), (start, 0.955 - row / 8), arrowprops=ARROW)
+    columns = [["3×3\n9 C² weights"] * 3, ["7×7\n49 C² weights"]]
+    _draw_boxes(axes[1], "VGG: stacked 3×3", "C channels, 7×7 pixels", columns, "C channels, 1 pixel")
+    columns = [["1×1\n64"], ["1×1\n96", "3×3\n128"], ["1×1\n16", "5×5\n32"], ["pool\n3×3", "1×1\n32"]]
     _draw_boxes(axes[2], "GoogLeNet: inception module", "x, 192 channels", columns, "concat: 64 + 128 + 32 + 32 = 256")
-    columns = {0.4: ["1×1, 64\nBN, ReLU", "3×3, 64\nBN, ReLU", "1×1, 256\nBN", "F(x) + x"]}
-    _draw_boxes(axes[3], "ResNet: identity skip", "x, 256 channels", columns, "ReLU(F(x) + x)")
-    axes[3].plot([0.92, 0.92], [1, 0.2], "-", color="C1")
-    axes[3].annotate("", (0.64, 0.2), (0.92, 0.2), arrowprops=ARROW | {"color": "C1"}, zorder=2)
+    column = ["1×1, 64\nBN, ReLU", "3×3, 64\nBN, ReLU", "1×1, 256\nBN", "F(x) + x"]
+    _draw_boxes(axes[3], "ResNet: identity skip", "x, 256 channels", [column], "ReLU(F(x) + x)")
+    axes[3].annotate("", (0.73, 0.2), (0.92, 0.955), arrowprops=ARROW | {"color": "C1", "connectionstyle": "angle"})
     axes[3].text(0.89, 0.6, "x", ha="right", va="center", color="C1", fontsize=12)
 
 
-def _draw_boxes(axes, title, top, columns, bottom, *, height=0.1) -> None:
-    """Draw columns of boxes, given by their x, between the boxes `top` and `bottom`, with arrows downward."""
+def _draw_boxes(axes, title, top, columns, bottom) -> None:
+    """Draw columns of boxes between the boxes `top` and `bottom`, with arrows downward."""
     boxes = [(0.5, 1, 1, top), (0.5, 0, 1, bottom)]
-    for x, texts in columns.items():
+    for i, texts in enumerate(columns):
+        x = (i + 0.5) / len(columns)
         rows = np.linspace(1, 0, len(texts) + 2)
         boxes += [(x, y, 0.9 / max(len(columns), 2), text) for y, text in zip(rows[1:-1], texts, strict=True)]
         for above, below in pairwise(rows):
-            axes.annotate("", (x, below + height / 2), (x, above), arrowprops=ARROW, zorder=2)
+            axes.annotate("", (x, below + 0.045), (x, above - 0.045), arrowprops=ARROW)
     for x, y, width, text in boxes:
-        color = COLORS.get(re.split("[/,\n]", text)[0], "white")
-        ink = "white" if color in DARK else "black"
-        axes.bar(x, height, width, y - height / 2, color=color, edgecolor="black", zorder=3)
-        axes.text(x, y, text, ha="center", va="center", fontsize=9, color=ink, zorder=4)
+        color = COLORS.get(text.replace(",", " ").split()[0], "black")  # The first word is the kernel.
+        axes.bar(x, 0.09, width, y - 0.045, color="white", edgecolor=color, linewidth=2)
+        axes.text(x, y, text, ha="center", va="center", fontsize=9)
     axes.set(title=title, xlim=(-0.02, 1.02), ylim=(-0.06, 1.06))
     axes.axis("off")
