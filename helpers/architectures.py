@@ -164,7 +164,7 @@ def draw_blocks(axes: list[Axes]) -> None:
         for start, end in ((0.25, 0.67), (0.75, 0.33)):
             axes[0].annotate("", (end, 0.92 - row / 8), (start, 0.955 - row / 8), arrowprops=ARROW)
     columns = [["3×3\n9 C² weights"] * 3, ["7×7\n49 C² weights"]]
-    _draw_boxes(axes[1], "VGG: stacked 3×3", "C channels, 7×7 pixels", columns, "C channels, 1 pixel")
+    _draw_boxes(axes[1], "VGG: three 3×3 or one 7×7", "C channels, 7×7 pixels", columns, "C channels, 1 pixel")
     columns = [["1×1\n64"], ["1×1\n96", "3×3\n128"], ["1×1\n16", "5×5\n32"], ["pool\n3×3", "1×1\n32"]]
     _draw_boxes(axes[2], "GoogLeNet: inception module", "x, 192 channels", columns, "concat: 64 + 128 + 32 + 32 = 256")
     column = ["1×1, 64\nBN, ReLU", "3×3, 64\nBN, ReLU", "1×1, 256\nBN", "F(x) + x"]

@@ -167,17 +167,19 @@ def test_published_channel_statistics_of_cs231n():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("momentum", [0, 0.3, 0.9, 1])
-def test_running_statistics_are_exponential_averages_with_the_biased_variance(momentum, kind):
+@pytest.mark.parametrize("shape", [SHAPE, (70, 3)])
+@pytest.mark.parametrize("momentum", [0, 0.3, 0.8, 1])
+def test_running_statistics_are_exponential_averages_with_the_biased_variance(momentum, shape, kind):
     mean, var = np.array([1.0, -2, 3]), np.array([0.5, 1, 2])
     param = {"mode": "train", "momentum": momentum}
     param |= {"running_mean": KINDS[kind](mean), "running_var": KINDS[kind](var)}
     old = param["running_mean"]
     for seed in range(2):
-        x, gamma, beta, _ = make_problem(mean=3, seed=seed)
-        spatial_batchnorm_forward(KINDS[kind](x), KINDS[kind](gamma), KINDS[kind](beta), param)
-        mean = momentum * mean + (1 - momentum) * x.mean((0, 2, 3))
-        var = momentum * var + (1 - momentum) * x.var((0, 2, 3))
+        arrays = make_problem(shape, mean=3, seed=seed)
+        x = arrays[0].reshape(*shape[:2], -1)
+        run(*map(KINDS[kind], arrays), param)
+        mean = momentum * mean + (1 - momentum) * x.mean((0, 2))
+        var = momentum * var + (1 - momentum) * x.var((0, 2))
     for name, expected in (("running_mean", mean), ("running_var", var)):
         assert type(param[name]) is type(KINDS[kind](x))
         np.testing.assert_allclose(np.asarray(param[name]), expected, rtol=1e-13)
