@@ -3,6 +3,7 @@
 import inspect
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import wraps
 from itertools import combinations
 
 import numpy as np
@@ -40,17 +41,18 @@ class GradientReport:
 
 
 @np.errstate(all="ignore")  # A step may leave the domain of f.
-def numerical_gradient(f, x: Array, upstream: Array | None = None) -> Array:
+def numerical_gradient(f, x: Array, upstream: Array | None = None, *, step: float | None = None) -> Array:
     """The gradient of L(x) = sum(f(x) * upstream) by central differences D(h) = (L(x + h) - L(x - h)) / 2h.
 
-    h doubles from a tiny step on. Richardson extrapolation removes the errors in h^2, h^4, ...; the smallest estimated
-    error decides (Ridders 1982, doi 10.1016/S0141-1195(82)80057-0). NaN where f is not finite on both sides.
+    h doubles from a tiny one on, or is `step` and half of it. Richardson extrapolation removes the errors in h^2, h^4,
+    ...; the smallest estimated error decides (Ridders 1982, doi 10.1016/S0141-1195(82)80057-0). NaN where f is not
+    finite on both sides.
     Raises TypeError if x is not float64, ValueError if upstream and f(x) differ in shape.
     """
     if not describe(x).startswith("float64"):
         raise TypeError(f"x must be a float64 array, got {describe(x)}")
     slopes = Slopes(f, x, upstream)
-    gradient = [slopes.extrapolate(i)[0] for i in range(slopes.x.size)]
+    gradient = [slopes.extrapolate(i, step)[0] for i in range(slopes.x.size)]
     return give_back(np.reshape(gradient, slopes.x.shape), x)
 
 
@@ -83,12 +85,13 @@ class Slopes:
             return np.vdot(self.f(above) - self.f(below), self.upstream) / width
         return np.nan
 
-    def extrapolate(self, i: int) -> tuple[float, float]:
+    def extrapolate(self, i: int, step: float | None = None) -> tuple[float, float]:
         """The slope in element i with the smallest estimated error, and that error."""
+        steps = self.scale.flat[i] * 2.0 ** np.arange(-30, 40) if step is None else (step / 2, step)
         best = np.nan
         best_error = np.inf
         row = []
-        for h in self.scale.flat[i] * 2.0 ** np.arange(-30, 40):
+        for h in steps:
             row.insert(0, self.difference(i, h))
             if not np.isfinite(row[0]) or best_error <= 1e-13 * abs(best):
                 break
@@ -115,8 +118,10 @@ def check_gradients(forward, backward, inputs, *, tolerance: float = 1e-7, seed:
         raise TypeError(f"inputs must be a list or tuple of arrays, got {inputs!r:.50}")
     if not 0 < tolerance < 1:
         raise ValueError(f"tolerance must lie between 0 and 1, got {tolerance}")
-    names = list(inspect.signature(forward).parameters)
-    if len(names) < len(inputs):  # as for forward(*arrays)
+    names = []
+    with suppress(ValueError):  # Some compiled functions have no signature.
+        names = list(inspect.signature(forward).parameters)
+    if len(names) < len(inputs):
         names = [f"input {k}" for k in range(len(inputs))]
     inputs = dict(zip(names, inputs, strict=False))
     try:
@@ -140,6 +145,7 @@ def check_gradients(forward, backward, inputs, *, tolerance: float = 1e-7, seed:
 def check_autograd(function, inputs, *, tolerance: float = 1e-7, seed: int = 0) -> GradientReport:
     """Check the gradients that autograd derives for function(*inputs) -> out, as check_gradients does."""
 
+    @wraps(function)
     def forward(*inputs):
         leaves = [torch.as_tensor(x).detach().requires_grad_() for x in inputs]
         out = function(*leaves)
