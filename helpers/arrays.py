@@ -11,8 +11,7 @@ USUAL_KINDS = ({np.ndarray}, {Tensor})
 
 def check_arrays(**named: Array) -> None:
     """Raise TypeError, naming the argument, unless all are NumPy arrays (none with a mask) or all are torch tensors."""
-    kinds = {type(array) for array in named.values()}
-    if kinds in USUAL_KINDS:
+    if {type(array) for array in named.values()} in USUAL_KINDS:
         return
     for name, array in named.items():
         if not isinstance(array, Array) or isinstance(array, np.ma.MaskedArray):

@@ -2,7 +2,6 @@
 
 import math
 from numbers import Real
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,33 +11,22 @@ from helpers import loops, vector_loops
 from helpers.arrays import Array, as_numpy, as_tensor, carry_tangents, check_arrays, give_back
 from helpers.threads import run_in_threads
 
-RUNNING = ("running_mean", "running_var")
 AXES = {2: "(N, D)", 4: "(N, C, H, W)"}
 DTYPES = {torch.float16, torch.bfloat16, torch.float32, torch.float64, np.float16, np.float32, np.float64}
 VALUES_PER_THREAD = 150_000  # take longer than to wake a thread: `python -m benchmarks.bench_batch_norm --tune`
 
 
-class Cache(NamedTuple):
-    """What the backward pass needs: the caller's own x and gamma, and M, V and rest of every channel, (3, C)."""
-
-    x: Array
-    gamma: Array
-    training: bool
-    eps: float
-    statistics: Array
-
-
-def batchnorm_forward(x: Array, gamma: Array, beta: Array, bn_param: dict) -> tuple[Array, Cache]:
+def batchnorm_forward(x: Array, gamma: Array, beta: Array, bn_param: dict) -> tuple[Array, tuple]:
     """Normalize every feature over the batch: spatial_batchnorm_forward for x of shape (N, D)."""
     return run_forward(x, gamma, beta, bn_param, 2)
 
 
-def batchnorm_backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
+def batchnorm_backward(dout: Array, cache: tuple) -> tuple[Array, Array, Array]:
     """Gradients (dx, dgamma, dbeta) of batchnorm_forward: spatial_batchnorm_backward for dout of shape (N, D)."""
     return run_backward(dout, cache)
 
 
-def spatial_batchnorm_forward(x: Array, gamma: Array, beta: Array, bn_param: dict) -> tuple[Array, Cache]:
+def spatial_batchnorm_forward(x: Array, gamma: Array, beta: Array, bn_param: dict) -> tuple[Array, tuple]:
     """Normalize every channel over batch, height and width, then scale and shift it.
 
     out = gamma x_hat + beta, where x_hat = (x - M) / sqrt(V + eps). In "train", M and V are the mean and the biased
@@ -54,7 +42,7 @@ def spatial_batchnorm_forward(x: Array, gamma: Array, beta: Array, bn_param: dic
     return run_forward(x, gamma, beta, bn_param, 4)
 
 
-def spatial_batchnorm_backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
+def spatial_batchnorm_backward(dout: Array, cache: tuple) -> tuple[Array, Array, Array]:
     """Gradients (dx, dgamma, dbeta) of the sum of out * dout.
 
     dbeta = sum dout and dgamma = sum dout x_hat over the m = N H W values of a channel. In "train",
@@ -69,7 +57,7 @@ def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, bn_param: dict) -> Tensor
     if not isinstance(x, Tensor):
         raise TypeError(f"x must be a torch tensor, got {type(x).__name__}")
     out, cache = run_forward(x, gamma, beta, bn_param, 2 if x.dim() == 2 else 4, differentiable=True)
-    if isinstance(cache.statistics, Tensor):  # torch computed out, and has recorded how
+    if isinstance(cache[-1], Tensor):  # torch computed out, and has recorded how
         return out
     return BatchNorm.apply(x, gamma, beta, out, cache)
 
@@ -80,30 +68,29 @@ class BatchNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, gamma, beta, out, cache):
         ctx.save_for_backward(x, gamma)  # torch frees them early, and notices when they are overwritten
-        ctx.cache = cache._replace(x=None, gamma=None)
+        ctx.rest_of_cache = cache[2:]
         return out
 
     @staticmethod
     def backward(ctx, dout):
         x, gamma = ctx.saved_tensors
-        cache = ctx.cache._replace(x=x, gamma=gamma)
+        cache = x, gamma, *ctx.rest_of_cache
         differentiable = torch.is_grad_enabled() or carry_tangents(dout, x, gamma)
         return *run_backward(dout, cache, differentiable), None, None
 
 
 def run_forward(x, gamma, beta, bn_param, dimensions, differentiable=False):
-    training, eps, momentum = read_settings(bn_param)
+    training, eps, _ = settings = read_settings(bn_param)
     zeros_like = torch.zeros_like if isinstance(gamma, Tensor) else np.zeros_like
-    given = {name: bn_param[name] if name in bn_param else zeros_like(gamma) for name in RUNNING}
+    given = {key: bn_param[key] if key in bn_param else zeros_like(gamma) for key in ("running_mean", "running_var")}
     check_inputs(dimensions, x=x, gamma=gamma, beta=beta, **given)
-    settings = training, eps, momentum
     inputs = x, gamma, beta, *given.values()
     needs_torch = differentiable and carry_tangents(*inputs)
     results = compute(forward_in_loops, forward_in_torch, settings, inputs, differentiable, needs_torch)
     out, mean, var = [give_back(result, x) for result in results[:3]]
     if training:
         bn_param.update(running_mean=mean, running_var=var)
-    return out, Cache(x, gamma, training, eps, results[3])
+    return out, (x, gamma, training, eps, results[3])
 
 
 def run_backward(dout, cache, differentiable=False):
@@ -189,9 +176,8 @@ def read_settings(bn_param: dict) -> tuple[bool, float, float]:
         raise ValueError(f"bn_param['mode'] must be 'train' or 'test', got {mode!r}")
     eps = bn_param.get("eps", 1e-5)
     momentum = bn_param.get("momentum", 0.9)
-    for name, number in (("eps", eps), ("momentum", momentum)):
-        if not isinstance(number, Real):
-            raise TypeError(f"bn_param[{name!r}] must be a number, got {type(number).__name__}")
+    if not (isinstance(eps, Real) and isinstance(momentum, Real)):
+        raise TypeError(f"bn_param needs numbers as eps and momentum, got {eps!r:.50} and {momentum!r:.50}")
     if not (0 < eps < math.inf and 0 <= momentum <= 1):
         raise ValueError(f"bn_param needs 0 < eps < inf and 0 <= momentum <= 1, got {eps} and {momentum}")
     return mode == "train", float(eps), float(momentum)

@@ -44,9 +44,8 @@ class GradientReport:
 def numerical_gradient(f, x: Array, upstream: Array | None = None, *, step: float | None = None) -> Array:
     """The gradient of L(x) = sum(f(x) * upstream) by central differences D(h) = (L(x + h) - L(x - h)) / 2h.
 
-    h doubles from a tiny one on, or is `step` and half of it. Richardson extrapolation removes the errors in h^2, h^4,
-    ...; the smallest estimated error decides (Ridders 1982, doi 10.1016/S0141-1195(82)80057-0). NaN where f is not
-    finite on both sides.
+    h doubles from a tiny one on; `step` fixes it. Richardson extrapolation removes the errors in h^2, h^4, ...; the
+    smallest estimated error decides (Ridders 1982, doi 10.1016/S0141-1195(82)80057-0). NaN where f is not finite.
     Raises TypeError if x is not float64, ValueError if upstream and f(x) differ in shape.
     """
     if not describe(x).startswith("float64"):

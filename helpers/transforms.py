@@ -45,8 +45,7 @@ def correlate_tiles(x: np.ndarray, k: np.ndarray, correlate_directly: Callable) 
     double = np.complex128 if is_complex else np.float64
     taps = torch.from_numpy(np.array(k, double))
     spectrum = transform(taps.conj(), s=(height, width)).conj()
-    resolution = 2.0**-29 if x.dtype.char in "fF" else 0.0  # a sum's least size, in units of |tile| |K|
-    smallest = resolution * torch.linalg.vector_norm(taps)
+    smallest = torch.linalg.vector_norm(taps) * (2.0**-29 if x.dtype.char in "fF" else 0.0)  # a sum, over |tile|
 
     y = np.empty((H - h + 1, W - w + 1), x.dtype)
     for i in range(0, y.shape[0], rows):
