@@ -13,7 +13,7 @@ from helpers.threads import run_in_threads
 
 AXES = {2: "(N, D)", 4: "(N, C, H, W)"}
 DTYPES = {torch.float16, torch.bfloat16, torch.float32, torch.float64, np.float16, np.float32, np.float64}
-VALUES_PER_THREAD = 150_000  # take longer than to wake a thread: `python -m benchmarks.bench_batch_norm --tune`
+VALUES_PER_THREAD = 150_000  # outweigh the waking of a thread: `python -m benchmarks.bench_batch_norm --tune`
 
 
 def batchnorm_forward(x: Array, gamma: Array, beta: Array, bn_param: dict) -> tuple[Array, tuple]:
@@ -103,7 +103,7 @@ def run_backward(dout, cache, differentiable=False):
 
 
 def compute(in_loops, in_torch, settings, inputs, differentiable, needs_torch):
-    """Call in_loops(*settings, *inputs) with NumPy arrays or, if they cannot serve, in_torch with float64 tensors."""
+    """Call in_loops(*settings, *inputs) with NumPy arrays or, out of NumPy's or Numba's reach, in_torch in float64."""
     arrays = [as_numpy(array) for array in inputs]
     if loops.numba is not None and not needs_torch and all(array is not None for array in arrays):
         return in_loops(*settings, *arrays)
@@ -144,9 +144,9 @@ def group_channels(x: np.ndarray) -> np.ndarray:
 
 
 def forward_in_torch(training, eps, momentum, x, gamma, beta, mean, var):
-    """The same by the definition, in torch's own operations: on any device, under torch.func, or without Numba."""
+    """forward_in_loops as the definition, in torch: on any device, under torch.func, or without Numba."""
     axes = [axis for axis in range(x.dim()) if axis != 1]
-    each = (-1,) + (1,) * (x.dim() - 2)  # the shape in which a number a channel meets x
+    each = (-1,) + (1,) * (x.dim() - 2)  # views one number a channel to fit x
     M = x.mean(axes) if training else mean
     d = x - M.view(each)
     rest = d.mean(axes) if training else torch.zeros_like(M)  # what rounding left out of M
@@ -162,7 +162,7 @@ def backward_in_torch(training, eps, dout, x, gamma, statistics):
     """Let torch differentiate the definition. The gradients depend neither on beta nor on the momentum."""
 
     def forward(x, gamma, beta):
-        return forward_in_torch(training, eps, 1, x, gamma, beta, statistics[0], statistics[1])[0]
+        return forward_in_torch(training, eps, 0.9, x, gamma, beta, statistics[0], statistics[1])[0]
 
     _, pull_back = torch.func.vjp(forward, x, gamma, torch.zeros_like(gamma))
     return pull_back(dout)

@@ -14,8 +14,8 @@ from helpers.transforms import correlate_tiles, count_pixels
 
 METHODS = ("auto", "direct", "fft")
 # Measured with `python -m benchmarks.bench_cross_correlation --only tune`.
-TRANSFORM_BYTES = 2_000  # of products, which are added while a transform deals with one pixel
-THREAD_BYTES = 4_000_000  # of products, which take longer than to wake another thread
+TRANSFORM_BYTES = 2_000  # of kernel for an output: to add so many products takes as long as to transform a pixel
+THREAD_BYTES = 4_000_000  # of products: so many outweigh the waking of a thread
 
 HALVES = {torch.float16, torch.bfloat16}
 FLOATS = {torch.float32, torch.float64, torch.complex64, torch.complex128}
@@ -46,13 +46,12 @@ def cross_corr_2d(X: Array, K: Array, *, method: str = "auto") -> Array:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
     if X.dtype == K.dtype:
         return correlate(X, K, method)
-    if isinstance(X, Tensor):
-        return correlate_mixed(X, K, method)
-    return correlate_mixed(as_tensor("X", X), as_tensor("K", K), method).numpy()
+    Y = correlate_mixed(as_tensor("X", X), as_tensor("K", K), method)
+    return Y if isinstance(X, Tensor) else Y.numpy()
 
 
 def find_sum_dtype(name: str, dtype: torch.dtype) -> torch.dtype:
-    """Return the dtype of the sums. Modulo 2^n, integer sums of 64 bits are those of n bits."""
+    """Return the dtype of the sums. Integers add up in 64 bits: cut to n bits, the sums wrap as n-bit sums do."""
     if dtype in HALVES:
         return torch.float32
     if dtype in INTEGERS:
@@ -93,7 +92,7 @@ def correlate(X: Array, K: Array, method: str) -> Array:
 
 
 def correlate_arrays(x: np.ndarray, k: np.ndarray, method: str) -> np.ndarray:
-    if method == "auto" and k.nbytes > TRANSFORM_BYTES:  # else not even if every pixel had its output
+    if method == "auto" and k.nbytes > TRANSFORM_BYTES:  # else "direct" wins: outputs <= pixels
         outputs = math.prod(n - m + 1 for n, m in zip(x.shape, k.shape, strict=True))
         pixels = math.prod(map(count_pixels, x.shape, k.shape))
         method = "fft" if outputs * k.nbytes > pixels * TRANSFORM_BYTES else "direct"
@@ -124,7 +123,7 @@ def define_in_torch(X: Tensor, K: Tensor) -> Tensor:
 
 
 def correlate_fully(Y: Tensor, K: Tensor, method: str) -> Tensor:
-    """Cross-correlate the larger, in as many zeros as the smaller can reach, with the smaller turned by 180 degrees."""
+    """Full convolution: pad the larger with zeros, and cross-correlate it with the smaller, turned by 180 degrees."""
     large, small = (Y, K) if Y.numel() >= K.numel() else (K, Y)
     h, w = small.shape
     return correlate(pad(large, (w - 1, w - 1, h - 1, h - 1)), small.flip(0, 1), method)

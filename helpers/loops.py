@@ -10,7 +10,7 @@ except ImportError:  # then helpers.cross_correlation and helpers.batch_norm com
 
 def compile_loop(loop, *more_freedom):
     """Have the loop compiled at its first call and kept on disk. NaN and infinity keep their meaning."""
-    if numba is None or numba.config.DISABLE_JIT:  # then it stays Python, and overflows as silently
+    if numba is None or numba.config.DISABLE_JIT:  # then Python runs it, and overflow stays silent
         return np.errstate(all="ignore")(loop)
     options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", *more_freedom}}
     try:
@@ -20,7 +20,7 @@ def compile_loop(loop, *more_freedom):
 
 
 def compile_sum(loop):
-    """As compile_loop does; the compiler may also regroup the terms of a sum."""
+    """As compile_loop does, and sums may be regrouped: not for a loop that computes what rounding has lost."""
     return compile_loop(loop, "reassoc")
 
 
@@ -42,15 +42,15 @@ def correlate_windows(start, stop, X, K, Y):
 
 @compile_loop
 def correlate_rows(start, stop, X, K, Y):
-    """One row of outputs after another: the inner loop runs along the row, and eight taps share a turn."""
+    """One row of outputs after another: each pass along it adds the products with eight taps."""
     h, w = K.shape
     W = X.shape[1]
     x = X.ravel()  # X[i, j] is x[i * W + j]
     k = K.ravel()  # K[u, v] is k[u * w + v]
-    shift = np.empty(h * w, np.int64)  # Tap t meets x[i * W + j + shift[t]] in Y[i, j].
+    shift = np.empty(h * w, np.int64)  # Y[i, j] adds k[t] * x[i * W + j + shift[t]].
     for t in range(h * w):
         shift[t] = t // w * W + t % w
-    single = h * w % 8  # taps that are left when the others go in eights
+    single = h * w % 8  # so many taps go first, one by one, and the rest in eights
     for i in range(start, stop):
         y = Y[i]
         y[:] = 0
@@ -79,7 +79,7 @@ def average_channel(c, a, a0, x, x0):
     sum_d = np.float64(0)
     sum_product = np.float64(0)
     for n in range(N):
-        map_d = np.float64(0)  # Each map has its own sums, so that the next need not wait for them.
+        map_d = np.float64(0)  # With sums of its own, no map waits for the one before.
         map_product = np.float64(0)
         for i in range(L):
             d = a[n, c, i] - a0
@@ -97,11 +97,11 @@ def normalize_maps(start, stop, training, x, gamma, beta, eps, momentum, running
     M, V, rest = statistics[0], statistics[1], statistics[2]
     for c in range(start, stop):
         if training:  # In test mode, M and V are given.
-            x0, _ = average_channel(c, x[: N // 8 + 1], 0.0, x, 0.0)  # Near x0, a large mean costs no digits.
+            x0, _ = average_channel(c, x[: N // 8 + 1], 0.0, x, 0.0)  # a rough mean: x - x0 keeps its digits
             mean_d, square = average_channel(c, x, x0, x, x0)
             M[c] = x0 + mean_d
             rest[c] = x0 - M[c] + mean_d
-            V[c] = (np.sqrt(square) - mean_d) * (np.sqrt(square) + mean_d)  # square - mean_d^2, without overflow
+            V[c] = (np.sqrt(square) - mean_d) * (np.sqrt(square) + mean_d)  # square - mean_d^2; overflows to inf
             running[0, c] = momentum * running[0, c] + (1 - momentum) * M[c]
             running[1, c] = momentum * running[1, c] + (1 - momentum) * V[c]
         inverse_std = 1 / np.sqrt(V[c] + eps)
@@ -118,13 +118,13 @@ def differentiate_maps(start, stop, training, dout, x, gamma, eps, statistics, d
     M, V, rest = statistics[0], statistics[1], statistics[2]
     for c in range(start, stop):
         inverse_std = 1 / np.sqrt(V[c] + eps)
-        mean_dout, mean_product = average_channel(c, dout, 0.0, x, M[c])
-        mean_x_hat = (mean_product - mean_dout * rest[c]) * inverse_std  # the mean of dout x_hat
+        mean_dout, mean_dout_d = average_channel(c, dout, 0.0, x, M[c])
+        mean_dout_x_hat = (mean_dout_d - mean_dout * rest[c]) * inverse_std
         dbeta[c] = N * L * mean_dout
-        dgamma[c] = N * L * mean_x_hat
+        dgamma[c] = N * L * mean_dout_x_hat
         if not training:  # M and V do not depend on x, so only the first term of dx is left.
-            mean_dout, mean_x_hat = 0.0, 0.0
+            mean_dout, mean_dout_x_hat = 0.0, 0.0
         for n in range(N):
             for i in range(L):
                 x_hat = (x[n, c, i] - M[c] - rest[c]) * inverse_std
-                dx[n, c, i] = gamma[c] * inverse_std * (dout[n, c, i] - mean_dout - x_hat * mean_x_hat)
+                dx[n, c, i] = gamma[c] * inverse_std * (dout[n, c, i] - mean_dout - x_hat * mean_dout_x_hat)

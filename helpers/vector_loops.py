@@ -7,12 +7,12 @@ import numpy as np
 
 from helpers.loops import compile_loop
 
-ROWS = 8  # are added up before the sums are read and written: of 2 to 16, the fastest
+ROWS = 8  # are added up before the sums are updated: of 2 to 16, the fastest
 
 
 @compile_loop
 def average_vectors(start, stop, a, a0, x, x0, mean_d, mean_product):
-    """Compute the means over every channel of a - a0 and of (a - a0) (x - x0)."""
+    """Compute the means of every channel of a - a0 and of (a - a0) (x - x0)."""
     N = len(a)
     full = N - N % ROWS
     mean_d[start:stop] = 0
@@ -39,24 +39,25 @@ def normalize_vectors(start, stop, training, x, gamma, beta, eps, momentum, runn
     """out = gamma x_hat + beta, where x_hat = (x - M) / sqrt(V + eps)."""
     start, stop = np.uint64(start), np.uint64(stop)  # An index without a sign lets the compiler use wide registers.
     M, V, rest = statistics[0], statistics[1], statistics[2]
-    x0 = np.empty_like(gamma)
+    x0 = np.zeros_like(gamma)  # in the dtype of x: a rough mean, and then M
     scale = np.empty_like(gamma)
     shift = np.empty_like(gamma)
     if training:  # In test mode, M and V are given.
-        x0[start:stop] = 0
-        average_vectors(start, stop, x[: len(x) // 8 + 1], x0, x, x0, M, V)  # as in helpers.loops
+        average_vectors(start, stop, x[: len(x) // 8 + 1], x0, x, x0, M, V)
         x0[start:stop] = M[start:stop]
         average_vectors(start, stop, x, x0, x, x0, rest, V)
         for c in range(start, stop):
-            M[c] = x0[c] + rest[c]
-            V[c] = (np.sqrt(V[c]) - rest[c]) * (np.sqrt(V[c]) + rest[c])
-            rest[c] = x0[c] - M[c] + rest[c]
+            mean_d, root = rest[c], np.sqrt(V[c])
+            V[c] = (root - mean_d) * (root + mean_d)
+            M[c] = x0[c] + mean_d
+            rest[c] = x0[c] - M[c] + mean_d
             running[0, c] = momentum * running[0, c] + (1 - momentum) * M[c]
             running[1, c] = momentum * running[1, c] + (1 - momentum) * V[c]
     for c in range(start, stop):
         x0[c] = M[c]
         scale[c] = gamma[c] / np.sqrt(V[c] + eps)
-        shift[c] = beta[c] + (x0[c] - M[c] - rest[c]) * gamma[c] / np.sqrt(V[c] + eps)
+        offset = M[c] - x0[c] + rest[c]
+        shift[c] = beta[c] - offset * gamma[c] / np.sqrt(V[c] + eps)
     for n in range(len(x)):
         for c in range(start, stop):
             out[n, c] = (x[n, c] - x0[c]) * scale[c] + shift[c]
@@ -69,23 +70,23 @@ def differentiate_vectors(start, stop, training, dout, x, gamma, eps, statistics
     M, V, rest = statistics[0], statistics[1], statistics[2]
     N, C = x.shape
     mean_dout = np.empty(C)
-    mean_product = np.empty(C)
+    mean_dout_d = np.empty(C)
     x0 = np.empty_like(gamma)
     x0[start:stop] = M[start:stop]
     scale = np.empty_like(gamma)
     shift = np.zeros_like(gamma)
     slope = np.zeros_like(gamma)
-    average_vectors(start, stop, dout, shift, x, x0, mean_dout, mean_product)
+    average_vectors(start, stop, dout, shift, x, x0, mean_dout, mean_dout_d)
     for c in range(start, stop):
         inverse_std = 1 / np.sqrt(V[c] + eps)
         offset = M[c] - x0[c] + rest[c]
-        mean_x_hat = (mean_product[c] - mean_dout[c] * offset) * inverse_std  # the mean of dout x_hat
+        mean_dout_x_hat = (mean_dout_d[c] - mean_dout[c] * offset) * inverse_std
         dbeta[c] = N * mean_dout[c]
-        dgamma[c] = N * mean_x_hat
+        dgamma[c] = N * mean_dout_x_hat
         scale[c] = gamma[c] * inverse_std
         if training:  # In test mode, M and V do not depend on x.
-            slope[c] = mean_x_hat * inverse_std
-            shift[c] = mean_dout[c] - offset * mean_x_hat * inverse_std
+            slope[c] = mean_dout_x_hat * inverse_std
+            shift[c] = mean_dout[c] - offset * mean_dout_x_hat * inverse_std
     for n in range(N):
         for c in range(start, stop):
             dx[n, c] = scale[c] * (dout[n, c] - shift[c] - (x[n, c] - x0[c]) * slope[c])
