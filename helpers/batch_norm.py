@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from helpers import loops, vector_loops
+from helpers import batch_norm_vectors, loops
 from helpers.arrays import Array, as_numpy, as_tensor, carry_tangents, check_arrays, give_back
 from helpers.threads import run_in_threads
 
@@ -122,7 +122,7 @@ def forward_in_loops(training, eps, momentum, x, gamma, beta, mean, var):
     statistics = np.zeros((3, gamma.size))
     statistics[:2] = running
     values = group_channels(x)
-    loop = vector_loops.normalize_vectors if values.ndim == 2 else loops.normalize_maps
+    loop = batch_norm_vectors.normalize_vectors if values.ndim == 2 else loops.normalize_maps
     arguments = training, values, gamma, beta, eps, momentum, running, statistics, group_channels(out)
     run_in_threads(x.size // VALUES_PER_THREAD, gamma.size, loop, *arguments)
     return out, *running, statistics
@@ -131,7 +131,7 @@ def forward_in_loops(training, eps, momentum, x, gamma, beta, mean, var):
 def backward_in_loops(training, eps, dout, x, gamma, statistics):
     dx, dgamma, dbeta = np.empty_like(x), np.empty_like(gamma), np.empty_like(gamma)
     values = group_channels(x)
-    loop = vector_loops.differentiate_vectors if values.ndim == 2 else loops.differentiate_maps
+    loop = batch_norm_vectors.differentiate_vectors if values.ndim == 2 else loops.differentiate_maps
     arguments = training, group_channels(dout), values, gamma, eps, statistics, group_channels(dx), dgamma, dbeta
     run_in_threads(x.size // VALUES_PER_THREAD, gamma.size, loop, *arguments)
     return dx, dgamma, dbeta
