@@ -42,9 +42,8 @@ def as_numpy(array: Array) -> np.ndarray | None:
 
 def _read_rare_tensor(tensor: Tensor) -> np.ndarray | None:
     """Return the numbers of a tensor that is bfloat16 or flagged as conjugate or negative, None if out of reach."""
-    if tensor.layout is not torch.strided or tensor.is_nested or tensor.is_meta:
-        layout = "nested" if tensor.is_nested else tensor.layout
-        raise TypeError(f"a tensor must be dense and hold numbers, got a {layout} one on {tensor.device}") from None
+    if tensor.layout is not torch.strided or tensor.is_meta:
+        raise TypeError(f"a tensor must be dense and hold numbers, got {tensor.layout} on {tensor.device}") from None
     try:
         plain = tensor.float() if tensor.dtype is torch.bfloat16 else tensor
         return plain.resolve_conj().resolve_neg().numpy()

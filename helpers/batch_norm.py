@@ -53,7 +53,7 @@ def spatial_batchnorm_backward(dout: Array, cache: tuple) -> tuple[Array, Array,
 
 
 def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, bn_param: dict) -> Tensor:
-    """The two forward functions as one torch operation, with derivatives of any order, also under torch.func."""
+    """The forward functions as one torch operation with all derivatives, also under torch.func (a bn_param a call)."""
     if not isinstance(x, Tensor):
         raise TypeError(f"x must be a torch tensor, got {type(x).__name__}")
     out, cache = run_forward(x, gamma, beta, bn_param, 2 if x.dim() == 2 else 4, differentiable=True)
@@ -69,6 +69,7 @@ class BatchNorm(torch.autograd.Function):
     def forward(ctx, x, gamma, beta, out, cache):
         ctx.save_for_backward(x, gamma)  # torch frees them early, and notices when they are overwritten
         ctx.rest_of_cache = cache[2:]
+        ctx.mark_dirty(out)  # so that it may be changed in place, as ReLU(inplace=True) does
         return out
 
     @staticmethod

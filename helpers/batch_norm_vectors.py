@@ -48,7 +48,7 @@ def normalize_vectors(start, stop, training, x, gamma, beta, eps, momentum, runn
         average_vectors(start, stop, x, x0, x, x0, rest, V)
         for c in range(start, stop):
             mean_d, root = rest[c], np.sqrt(V[c])
-            V[c] = (root - mean_d) * (root + mean_d)
+            V[c] = abs((root - mean_d) * (root + mean_d))
             M[c] = x0[c] + mean_d
             rest[c] = x0[c] - M[c] + mean_d
             running[0, c] = momentum * running[0, c] + (1 - momentum) * M[c]

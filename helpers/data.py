@@ -29,7 +29,6 @@ def verify_file(name: str) -> Path:
     if not path.is_file():
         raise FileNotFoundError(f"data/{name} is missing: restore it from the coursework's copy")
     checksum = hashlib.sha256(path.read_bytes()).hexdigest()
-    listed = (FOLDER / "SHA256SUMS").read_text(encoding="ascii").splitlines()
-    if f"{checksum}  {name}" not in listed:
+    if f"{checksum}  {name}" not in (FOLDER / "SHA256SUMS").read_text(encoding="ascii").splitlines():
         raise ValueError(f"data/{name} was altered: restore it. data/SHA256SUMS does not list its SHA-256, {checksum}")
     return path

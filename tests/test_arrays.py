@@ -77,9 +77,9 @@ def test_tensors_that_carry_tangents_are_told_from_others():
 @pytest.mark.parametrize(
     ("tensor", "words"),
     [
-        (torch.ones(2, 2).to_sparse(), "got a torch.sparse_coo one on cpu"),
-        (torch.ones(2, 2, device="meta"), "one on meta"),
-        (torch.nested.nested_tensor([torch.ones(2)], layout=torch.jagged), "got a nested one"),
+        (torch.ones(2, 2).to_sparse(), "got torch.sparse_coo on cpu"),
+        (torch.ones(2, 2, device="meta"), "on meta"),
+        (torch.nested.nested_tensor([torch.ones(2)], layout=torch.jagged), "got torch.jagged"),
     ],
 )
 def test_a_tensor_without_dense_numbers_is_refused(tensor, words):
