@@ -146,15 +146,15 @@ def check_autograd(function, inputs, *, tolerance: float = 1e-7, seed: int = 0) 
 
     @wraps(function)
     def forward(*inputs):
-        leaves = [x.detach().requires_grad_() for x in inputs]
+        leaves = [torch.as_tensor(x).detach().requires_grad_() for x in inputs]
         out = function(*leaves)
-        return out, (out, leaves)
+        return out, (out, leaves, inputs)
 
     def backward(dout, cache):
-        return torch.autograd.grad(*cache, dout, allow_unused=True)
+        gradients = torch.autograd.grad(*cache[:2], dout, allow_unused=True)
+        return [g if g is None else give_back(g, x) for g, x in zip(gradients, cache[2], strict=True)]
 
-    tensors = [torch.as_tensor(x) for x in inputs] if isinstance(inputs, list | tuple) else inputs
-    return check_gradients(forward, backward, tensors, tolerance=tolerance, seed=seed)
+    return check_gradients(forward, backward, inputs, tolerance=tolerance, seed=seed)
 
 
 class _MalformedError(Exception):
