@@ -93,6 +93,8 @@ def test_floats_agree_with_an_80_bit_sum(shapes, dtype, method):
     tolerance = 8 * np.finfo(Y.dtype).eps
     norms = np.linalg.norm(X.astype("c16")) * np.linalg.norm(K.astype("c16")) if method == "fft" else 0.0
     assert np.all(abs(Y - expected) <= tolerance * magnitudes + 1e-15 * norms)
+    by_tensors = cross_corr_2d(*(torch.from_numpy(array.astype(Y.dtype)) for array in (X, K)), method=method)
+    assert np.all(abs(by_tensors.numpy() - expected) <= tolerance * magnitudes + 1e-15 * norms)
     np.testing.assert_array_equal(X, before[0])
     np.testing.assert_array_equal(K, before[1])
 
