@@ -201,7 +201,6 @@ def test_an_unknown_method_is_refused(method):
     ("X", "K", "words"),
     [
         ([[1.0]], np.ones((1, 1)), "X must be a plain NumPy array or a torch tensor, got list"),
-        (np.ones((2, 3)), torch.ones(1, 2), "one kind.*X is a ndarray, K is a Tensor"),
         (np.ones((2, 3), bool), np.ones((1, 2), bool), "X has dtype bool"),
         (torch.ones(2, 3).bool(), torch.ones(1, 2).bool(), "X has dtype torch.bool"),
         (torch.ones(2, 3).to(torch.float8_e5m2), torch.ones(1, 1).to(torch.float8_e5m2), "X has dtype torch.float8"),

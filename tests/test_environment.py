@@ -3,7 +3,6 @@
 import ast
 import re
 import subprocess
-import sys
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
@@ -59,11 +58,6 @@ def test_a_requirement_has_bounds_that_this_environment_and_the_pins_meet(name):
     assert requirement.specifier.contains(version(name), prereleases=True)
     pinned = dict(line.split("==") for line in lines_of("constraints.txt"))
     assert requirement.specifier.contains(pinned[name])
-
-
-def test_this_python_is_one_of_the_supported():
-    least, below = re.fullmatch(r">=3\.(\d+),<3\.(\d+)", PYPROJECT["project"]["requires-python"]).groups()
-    assert (3, int(least)) <= sys.version_info < (3, int(below))
 
 
 def test_make_help_names_every_target():

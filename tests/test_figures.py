@@ -54,7 +54,7 @@ def draw_sample(change=lambda curves, bars, image: None, noise: float = 0.0) -> 
     curves.set(title="Training loss at rate 0.1", xlabel="step", ylabel="loss (nats)")
     curves.legend()
     bars.bar(range(5), [1, 3, 2, 5, 4])
-    bars.set(title="Errors", xlabel="class", ylabel="count")
+    bars.set(title=r"Errors $1/\sigma^3$", xlabel="class", ylabel="count")
     image.imshow(np.random.default_rng(3).random((12, 12)))
     change(curves, bars, image)
     buffer = io.BytesIO()
@@ -76,6 +76,7 @@ FAULTS = {
     "a curve has another's color": lambda curves, bars, image: curves.lines[0].set_color("C1"),
     "two legend entries are swapped": lambda curves, bars, image: curves.legend(["momentum", "SGD", "Adam"]),
     "another digit in the title": lambda curves, bars, image: curves.set_title("Training loss at rate 0.2"),
+    "another exponent": lambda curves, bars, image: bars.set_title(r"Errors $1/\sigma^2$"),
     "another word on an axis": lambda curves, bars, image: curves.set_xlabel("epoch"),
     "other limits": lambda curves, bars, image: curves.set_xlim(0, 10),
     "a logarithmic axis": lambda curves, bars, image: bars.set_yscale("log"),

@@ -25,26 +25,17 @@ def train_network(rng):
     hidden, steps, batch = (int(rng.integers(*span)) for span in ((8, 33), (60, 160), (8, 33)))
     activation = [torch.relu, torch.tanh, torch.nn.Identity()][rng.integers(3)]
     momentum = rng.choice([0, 0.5, 0.9])
-    classify = rng.random() < 0.5
-    if classify:
-        images, labels = load_digits()
-        x, y, outputs = torch.tensor(images - images.mean(0)).flatten(1), torch.tensor(labels), 10
-    else:
-        x, outputs = torch.tensor(rng.normal(size=(256, 7)) * 2 ** rng.uniform(-1, 1, 7)), 1
-        y = torch.tanh(x @ torch.tensor(rng.normal(size=(7, 1)))) + torch.tensor(rng.normal(0, 0.3, (256, 1)))
+    images, labels = load_digits()
+    x, y = torch.tensor(images - images.mean(0)).flatten(1), torch.tensor(labels)
     rates = torch.logspace(-3.5, 2, 24, dtype=torch.float64)[:, None, None] * (1 - momentum)
-    shapes = (x.shape[1], hidden), (hidden, outputs)
+    shapes = (64, hidden), (hidden, 10)
     starts = [torch.tensor(rng.normal(0, np.sqrt(1.5 / shape[0]), shape)) for shape in shapes]
     weights = [start.repeat(24, 1, 1).requires_grad_() for start in starts]  # One network for each rate.
     velocity, losses = [0, 0], np.empty((24, steps))
     for step in range(steps):
         rows = rng.integers(0, len(x), batch)
         output = activation(x[rows] @ weights[0]) @ weights[1]
-        if classify:
-            target = y[rows].expand(24, -1)
-            loss = torch.nn.functional.cross_entropy(output.mT, target, reduction="none").mean(1)
-        else:
-            loss = ((output - y[rows]) ** 2).mean((1, 2))
+        loss = torch.nn.functional.cross_entropy(output.mT, y[rows].expand(24, -1), reduction="none").mean(1)
         losses[:, step] = loss.detach()
         gradients = torch.autograd.grad(loss.sum(), weights)
         velocity = [momentum * v + g for v, g in zip(velocity, gradients, strict=True)]
