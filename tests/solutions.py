@@ -153,17 +153,28 @@ BATCH_NORM_SLIPS = {
     "dx without the variance term": (" - x_hat * dgamma / m)", ")"),
     "dx without gamma": ("dx = gamma / std *", "dx = 1 / std *"),
     "dx with m = N": (
-        "(dout, cache):\n    x_hat",
-        "(dout, cache, m=None):\n    x_hat",
-        "m = dout.shape[0]",
-        "m = m or dout.shape[0]",
-        "batchnorm_backward(rows, cache)",
-        "batchnorm_backward(rows, cache, N)",
+        *("(dout, cache):\n    x_hat", "(dout, cache, m=None):\n    x_hat"),
+        *("m = dout.shape[0]", "m = m or dout.shape[0]"),
+        *("batchnorm_backward(rows, cache)", "batchnorm_backward(rows, cache, N)"),
     ),
     "test mode as training in the backward pass": ('if mode == "train":\n        dx', "if True:\n        dx"),
     "dgamma and dbeta swapped": (
         "return dx, dgamma, dbeta\n\ndef spatial_batchnorm_forward",
         "return dx, dbeta, dgamma\n\ndef spatial_batchnorm_forward",
+    ),
+    "dgamma and dbeta of vectors averaged": (
+        *("return dx, dgamma, dbeta\n", "return dx, dgamma / m, dbeta / m\n"),
+        *("2), dgamma, dbeta", "2), N * H * W * dgamma, N * H * W * dbeta"),
+    ),
+    "vectors in test mode with batch statistics": (
+        *("bn_param):\n    mode", "bn_param, maps=False):\n    mode"),
+        *("    std =", "    if not maps: mean, var = x.mean(axis=0), x.var(axis=0)\n    std ="),
+        *("(rows, gamma, beta, bn_param)", "(rows, gamma, beta, bn_param, maps=True)"),
+    ),
+    "running variance that starts at one": ('"running_var", np.zeros(D)', '"running_var", np.ones(D)'),
+    "test mode that updates running_mean": (
+        "        mean = running_mean\n",
+        "        mean = running_mean\n        running_mean = 0.9 * mean + 0.1 * x.mean(axis=0)\n",
     ),
     "syntax error": ("def batchnorm_backward(dout, cache):", "def batchnorm_backward(dout, cache)"),
     "torch's own operation": (

@@ -66,11 +66,9 @@ def test_what_numpy_cannot_reach_is_none():
 def test_tensors_that_carry_tangents_are_told_from_others():
     x = torch.ones(2, 3)
     with forward_ad.dual_level():
-        for primal in (x, x.clone().requires_grad_()):
-            dual = forward_ad.make_dual(primal, x)
-            assert carry_tangents(dual)
-            assert carry_tangents(x, dual)
-            assert not carry_tangents(x, primal, x.numpy())
+        dual = forward_ad.make_dual(x.clone().requires_grad_(), x)
+        assert carry_tangents(x, dual)
+        assert not carry_tangents(x, x.numpy())
     assert not carry_tangents(dual)
 
 

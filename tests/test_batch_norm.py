@@ -190,8 +190,7 @@ def test_running_statistics_are_exponential_averages_with_the_biased_variance(mo
 def test_a_constant_channel_becomes_beta_and_batch_norm_may_be_followed_by_a_change_in_place(shape):
     x, gamma, beta, _ = map(torch.from_numpy, make_problem(shape))
     x[:, 0] = 1.874689052553314e21  # in 21 rows, rounding leaves a mean of d that is above the root of its square
-    param = {"mode": "train", "momentum": 0}
-    out = batch_norm(x.requires_grad_(), gamma, beta, param).relu_()
+    out = batch_norm(x.requires_grad_(), gamma, beta, param := {"mode": "train"}).relu_()
     torch.testing.assert_close(out[:, 0], beta[0].clamp(min=0).expand_as(out[:, 0]))
     assert param["running_var"][0] >= 0
 

@@ -85,9 +85,8 @@ def draw_cartoon(rng):
     growth, blow_up = np.exp(rng.uniform(0.02, 0.3) * step), rng.integers(2, steps // 3)
     jump = 1 + rng.uniform(0.5, 20) * np.exp(-step / rng.uniform(1, 6)) * (step > 0)
     cut_off = np.where(step < blow_up, growth, rng.choice([np.nan, np.inf]))
-    very_high = [growth, np.minimum(growth, rng.uniform(1.5, 20)), cut_off, jump, np.array([1.0, 50.0])][
-        rng.integers(5)
-    ]
+    failures = [growth, np.minimum(growth, rng.uniform(1.5, 20)), cut_off, jump, np.array([1.0, 50.0])]
+    very_high = failures[rng.integers(5)]
     noise = rng.choice([0, 0.01, 0.03])
     return [run * (1 + noise * rng.normal(size=len(run))) for run in (low, optimal, high, very_high)]
 

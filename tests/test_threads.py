@@ -30,13 +30,6 @@ def test_parts_run_side_by_side():
     run_in_threads(3, 3, lambda start, stop: together.wait())
 
 
-def test_one_thread_is_the_callers_own():
-    names = []
-    torch.set_num_threads(1)
-    run_in_threads(8, 100, lambda start, stop: names.append(threading.current_thread()))
-    assert names == [threading.current_thread()]
-
-
 @pytest.mark.parametrize("failing", [0, 1, 2])
 def test_an_error_of_any_part_reaches_the_caller(failing):
     def loop(start, stop):

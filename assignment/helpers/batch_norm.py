@@ -10,7 +10,7 @@ def batchnorm_forward(x, gamma, beta, bn_param):
         eps: added to the variance under the root, 1e-5 when absent
         momentum: 0.9 when absent
         running_mean, running_var: (D,), zeros when absent; "train" replaces each of them in bn_param by
-            momentum * running + (1 - momentum) * batch, with the biased variance.
+            momentum * running + (1 - momentum) * batch, with the biased variance; "test" leaves them as they are.
     Returns out (N, D), and cache: whatever the backward pass needs.
     """
     raise NotImplementedError("batchnorm_forward is still to be written, in helpers/batch_norm.py")
