@@ -172,10 +172,7 @@ BATCH_NORM_SLIPS = {
         *("(rows, gamma, beta, bn_param)", "(rows, gamma, beta, bn_param, maps=True)"),
     ),
     "running variance that starts at one": ('"running_var", np.zeros(D)', '"running_var", np.ones(D)'),
-    "test mode that updates running_mean": (
-        "        mean = running_mean\n",
-        "        mean = running_mean\n        running_mean = 0.9 * mean + 0.1 * x.mean(axis=0)\n",
-    ),
+    "running_mean updated in test mode": ("    std =", "    if mode == 'test': running_mean = x.mean(0)\n    std ="),
     "syntax error": ("def batchnorm_backward(dout, cache):", "def batchnorm_backward(dout, cache)"),
     "torch's own operation": (
         "    out = gamma * x_hat + beta\n",
