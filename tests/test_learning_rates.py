@@ -36,7 +36,7 @@ def train_network(rng):
         rows = rng.integers(0, len(x), batch)
         output = activation(x[rows] @ weights[0]) @ weights[1]
         loss = torch.nn.functional.cross_entropy(output.mT, y[rows].expand(24, -1), reduction="none").mean(1)
-        losses[:, step] = loss.detach()
+        losses[:, step] = loss.detach().numpy()
         gradients = torch.autograd.grad(loss.sum(), weights)
         velocity = [momentum * v + g for v, g in zip(velocity, gradients, strict=True)]
         weights = [(w - rates * v).detach().requires_grad_() for w, v in zip(weights, velocity, strict=True)]
