@@ -178,7 +178,7 @@ def read_settings(bn_param: dict) -> tuple[bool, float, float]:
     eps = bn_param.get("eps", 1e-5)
     momentum = bn_param.get("momentum", 0.9)
     if not (isinstance(eps, Real) and isinstance(momentum, Real)):
-        raise TypeError(f"bn_param needs numbers as eps and momentum, got {eps!r:.50} and {momentum!r:.50}")
+        raise TypeError(f"bn_param needs numbers: eps is {type(eps).__name__}, momentum is {type(momentum).__name__}")
     if not (0 < eps < math.inf and 0 <= momentum <= 1):
         raise ValueError(f"bn_param needs 0 < eps < inf and 0 <= momentum <= 1, got {eps} and {momentum}")
     return mode == "train", float(eps), float(momentum)

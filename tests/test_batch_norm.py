@@ -283,7 +283,7 @@ REFUSED = [
     (TypeError, "running_mean", "running_mean", (ONES, None)),
     (TypeError, "running_var", "running_var", [torch.ones(3).double()]),
     (TypeError, "bn_param", "dictionary", (None, [("mode", "train")])),
-    (TypeError, "eps", "needs numbers as eps", ("1e-5", None, 1j, ONES)),
+    (TypeError, "eps", "needs numbers: eps is", ("1e-5", None, 1j, ONES)),
     (TypeError, "dout", "dout", (np.ones(SHAPE, "f4"), torch.ones(SHAPE).double())),
 ]
 
