@@ -21,7 +21,7 @@ def check_arrays(**named: Array) -> None:
         raise TypeError(f"all arrays must be of one kind, NumPy or torch: {kinds}")
 
 
-def as_numpy(array: Array) -> np.ndarray | None:
+def as_numpy(array: Array, name: str = "a tensor") -> np.ndarray | None:
     """Return the numbers as a contiguous, writable NumPy array in native byte order, as the loops take them.
 
     The memory is shared where it can be, so nobody writes to the result. float16 and bfloat16 come as float32. None
@@ -31,7 +31,7 @@ def as_numpy(array: Array) -> np.ndarray | None:
         try:
             array = array.detach().numpy() if array.requires_grad else array.numpy()
         except (RuntimeError, TypeError):
-            array = _read_rare_tensor(array)
+            array = _read_rare_tensor(array, name)
             if array is None:
                 return None
     dtype = array.dtype
@@ -40,10 +40,10 @@ def as_numpy(array: Array) -> np.ndarray | None:
     return np.array(array, np.float32 if dtype.char == "e" else dtype.newbyteorder("="), order="C")
 
 
-def _read_rare_tensor(tensor: Tensor) -> np.ndarray | None:
+def _read_rare_tensor(tensor: Tensor, name: str) -> np.ndarray | None:
     """Return the numbers of a tensor that is bfloat16 or flagged as conjugate or negative, None if out of reach."""
     if tensor.layout is not torch.strided or tensor.is_meta:
-        raise TypeError(f"a tensor must be dense and hold numbers, got {tensor.layout} on {tensor.device}") from None
+        raise TypeError(f"{name} must be dense and hold numbers, got {tensor.layout} on {tensor.device}") from None
     try:
         plain = tensor.float() if tensor.dtype is torch.bfloat16 else tensor
         return plain.resolve_conj().resolve_neg().numpy()

@@ -84,9 +84,9 @@ def run_forward(x, gamma, beta, bn_param, dimensions, differentiable=False):
     training, eps, _ = settings = read_settings(bn_param)
     zeros_like = torch.zeros_like if isinstance(gamma, Tensor) else np.zeros_like
     given = {key: bn_param[key] if key in bn_param else zeros_like(gamma) for key in ("running_mean", "running_var")}
-    check_inputs(dimensions, x=x, gamma=gamma, beta=beta, **given)
-    inputs = x, gamma, beta, *given.values()
-    needs_torch = differentiable and carry_tangents(*inputs)
+    inputs = {"x": x, "gamma": gamma, "beta": beta, **given}
+    check_inputs(dimensions, **inputs)
+    needs_torch = differentiable and carry_tangents(*inputs.values())
     results = compute(forward_in_loops, forward_in_torch, settings, inputs, differentiable, needs_torch)
     out, mean, var = [give_back(result, x) for result in results[:3]]
     if training:
@@ -98,17 +98,17 @@ def run_backward(dout, cache, differentiable=False):
     x, gamma, training, eps, statistics = cache
     check_arrays(dout=dout, x=x)
     check_like(x, x.shape, {"dout": dout})
-    inputs = dout, x, gamma, statistics
+    inputs = {"dout": dout, "x": x, "gamma": gamma, "statistics": statistics}
     gradients = compute(backward_in_loops, backward_in_torch, (training, eps), inputs, differentiable, differentiable)
     return tuple([give_back(gradient, x) for gradient in gradients])
 
 
 def compute(in_loops, in_torch, settings, inputs, differentiable, needs_torch):
     """Call in_loops(*settings, *inputs) with NumPy arrays or, out of NumPy's or Numba's reach, in_torch in float64."""
-    arrays = [as_numpy(array) for array in inputs]
+    arrays = [as_numpy(array, name) for name, array in inputs.items()]
     if loops.numba is not None and not needs_torch and all(array is not None for array in arrays):
         return in_loops(*settings, *arrays)
-    tensors = [as_tensor("x", array) for array in inputs]
+    tensors = [as_tensor(name, array) for name, array in inputs.items()]
     wide = torch.float32 if tensors[0].device.type == "mps" else torch.float64  # which Apple's GPUs lack
     with torch.set_grad_enabled(differentiable and torch.is_grad_enabled()):
         return in_torch(*settings, *[tensor.to(wide) for tensor in tensors])

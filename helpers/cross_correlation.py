@@ -78,8 +78,8 @@ def correlate(X: Array, K: Array, method: str) -> Array:
     is_scaling = K.shape == (1, 1) and X.dtype in FLOATS  # of tensors, which torch's own product does best
     if is_scaling and X.is_cpu and K.is_cpu and X.layout is K.layout is torch.strided:
         return X * K
-    x = as_numpy(X)
-    k = as_numpy(K)
+    x = as_numpy(X, "X")
+    k = as_numpy(K, "K")
     if x is None or k is None or (isinstance(X, Tensor) and carry_tangents(X, K)):
         return define_in_torch(X, K)
     if x.dtype.kind in "iu":
