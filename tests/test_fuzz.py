@@ -219,7 +219,8 @@ def test_batch_norm_is_right_or_names_the_fault(functions, data):
     expected = normalize(widen(x), widen(dout), *columns, bn_param)
     for got, like, values, size in zip([out, *gradients, *written], [x, x, *[gamma] * 4], *expected, strict=False):
         assert got.shape == like.shape
-        assert_right(got, x, get_dtype(x), values, size, 2.0**-45)  # sums of some hundred numbers
+        unit = 2.0**-45 if get_dtype(x) is torch.float64 else 2.0**-20  # some roundings of float64 or float32
+        assert_right(got, x, get_dtype(x), values, size, unit)
 
 
 @given(ANYTHING, ANYTHING, st.booleans())
