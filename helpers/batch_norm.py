@@ -82,7 +82,7 @@ class BatchNorm(torch.autograd.Function):
 
 def run_forward(x, gamma, beta, bn_param, dimensions, differentiable=False):
     training, eps, _ = settings = read_settings(bn_param)
-    zeros_like = torch.zeros_like if isinstance(gamma, Tensor) else np.zeros_like
+    zeros_like = torch.zeros_like if isinstance(gamma, Tensor) else lambda array: np.zeros_like(array, subok=False)
     given = {key: bn_param[key] if key in bn_param else zeros_like(gamma) for key in ("running_mean", "running_var")}
     inputs = {"x": x, "gamma": gamma, "beta": beta, **given}
     check_inputs(dimensions, **inputs)

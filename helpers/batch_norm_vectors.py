@@ -47,7 +47,7 @@ def normalize_vectors(start, stop, training, x, gamma, beta, eps, momentum, runn
         x0[start:stop] = M[start:stop]
         average_vectors(start, stop, x, x0, x, x0, rest, V)
         for c in range(start, stop):
-            mean_d, root = rest[c], np.sqrt(V[c])
+            mean_d, root = rest[c], np.sqrt(V[c])  # Until here, V is the mean square of x - x0.
             V[c] = abs((root - mean_d) * (root + mean_d))
             M[c] = x0[c] + mean_d
             rest[c] = x0[c] - M[c] + mean_d

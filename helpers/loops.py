@@ -101,7 +101,7 @@ def normalize_maps(start, stop, training, x, gamma, beta, eps, momentum, running
             mean_d, square = average_channel(c, x, x0, x, x0)
             M[c] = x0 + mean_d
             rest[c] = x0 - M[c] + mean_d
-            V[c] = abs((np.sqrt(square) - mean_d) * (np.sqrt(square) + mean_d))  # square - mean_d^2, but never NaN
+            V[c] = abs((np.sqrt(square) - mean_d) * (np.sqrt(square) + mean_d))  # square - mean_d^2, never below 0
             running[0, c] = momentum * running[0, c] + (1 - momentum) * M[c]
             running[1, c] = momentum * running[1, c] + (1 - momentum) * V[c]
         inverse_std = 1 / np.sqrt(V[c] + eps)
