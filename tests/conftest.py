@@ -12,7 +12,7 @@ from tools.execute import execute
 # The same few examples in every test run; new ones, and many, for `make fuzz`. No deadline and no check of speed: a
 # test that measures time would fail on a busy machine.
 UNTIMED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow], "print_blob": True}
-settings.register_profile("default", max_examples=40, derandomize=True, **UNTIMED)
+settings.register_profile("default", max_examples=30, derandomize=True, **UNTIMED)
 settings.register_profile("mutants", max_examples=25, derandomize=True, **UNTIMED)
 settings.register_profile("fuzz", max_examples=10_000, **UNTIMED)
 settings.load_profile("default")
