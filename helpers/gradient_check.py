@@ -71,7 +71,7 @@ class Slopes:
         line = 2.0**-27 * self.scale.ravel() * np.random.default_rng(0).uniform(0.1, 1, size.size)
         rises = [2 * k * line.max(initial=0.0) * self.difference(..., k * line) for k in range(1, 17)]
         noise = np.nan_to_num(np.abs(np.diff(rises, n=6)).max(), posinf=0.0) / 924**0.5
-        self.rounding = 3 * noise + 6 * 2.0**-52 * np.linalg.norm(out * self.upstream)
+        self.rounding = 3 * noise + 6 * 2.0**-52 * np.hypot.reduce(out * self.upstream, axis=None)
 
     def difference(self, i, h) -> float:
         """D(h) in element i, or in all if i is `...`; NaN if f raises an error, since a step has left its domain."""

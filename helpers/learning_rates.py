@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 
-@np.errstate(over="ignore", invalid="ignore")  # A run that blows up is an answer, not a fault.
+@np.errstate(all="ignore")  # A run that blows up is an answer, not a fault.
 def label_learning_rates(curves: Mapping) -> dict:
     """Label four training-loss curves "low", "optimal", "high" and "very high", each once.
 

@@ -97,6 +97,10 @@ def test_numerical_gradient_agrees_with_the_truth_to_one_in_a_billion(name):
     np.testing.assert_allclose(alone, slope(x), rtol=1e-9, atol=0)
 
 
+def test_an_element_whose_square_overflows_does_not_hide_the_others():
+    np.testing.assert_allclose(numerical_gradient(lambda x: x**1, np.array([0.1, 1e300, -2.0])), 1, rtol=1e-7)
+
+
 def test_a_fixed_step_is_extrapolated_once():
     gradient = numerical_gradient(lambda x: x**3 + x**5, np.array([0.0]), step=0.1)
     np.testing.assert_allclose(gradient, -4 * 0.1**4 / 16, rtol=1e-9)  # h^2 is gone; -h^4 / 4 of x^5 is left.
