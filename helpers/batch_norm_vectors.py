@@ -14,10 +14,9 @@ ROWS = 8  # are added up before the sums are updated: of 2 to 16, the fastest
 def average_vectors(start, stop, a, a0, x, x0, mean_d, mean_product):
     """Compute the means of every channel of a - a0 and of (a - a0) (x - x0)."""
     N = len(a)
-    full = N - N % ROWS
     mean_d[start:stop] = 0
     mean_product[start:stop] = 0
-    for first in range(0, full, ROWS):
+    for first in range(0, N - N % ROWS, ROWS):
         for c in range(start, stop):
             rows_d = np.float64(0)
             rows_product = np.float64(0)
@@ -27,7 +26,7 @@ def average_vectors(start, stop, a, a0, x, x0, mean_d, mean_product):
                 rows_product += d * (x[first + n, c] - x0[c])
             mean_d[c] += rows_d / N
             mean_product[c] += rows_product / N
-    for n in range(full, N):
+    for n in range(N - N % ROWS, N):
         for c in range(start, stop):
             d = np.float64(a[n, c] - a0[c])
             mean_d[c] += d / N
@@ -44,7 +43,8 @@ def normalize_vectors(start, stop, training, x, gamma, beta, eps, momentum, runn
     shift = np.empty_like(gamma)
     if training:  # In test mode, M and V are given.
         average_vectors(start, stop, x[: len(x) // 8 + 1], x0, x, x0, M, V)
-        x0[start:stop] = M[start:stop]
+        for c in range(start, stop):
+            x0[c] = M[c]
         average_vectors(start, stop, x, x0, x, x0, rest, V)
         for c in range(start, stop):
             mean_d, root = rest[c], np.sqrt(V[c])  # Until here, V is the mean square of x - x0.
@@ -56,8 +56,7 @@ def normalize_vectors(start, stop, training, x, gamma, beta, eps, momentum, runn
     for c in range(start, stop):
         x0[c] = M[c]
         scale[c] = gamma[c] / np.sqrt(V[c] + eps)
-        offset = M[c] - x0[c] + rest[c]
-        shift[c] = beta[c] - offset * gamma[c] / np.sqrt(V[c] + eps)
+        shift[c] = beta[c] - (M[c] - x0[c] + rest[c]) * scale[c]
     for n in range(len(x)):
         for c in range(start, stop):
             out[n, c] = (x[n, c] - x0[c]) * scale[c] + shift[c]
@@ -72,7 +71,8 @@ def differentiate_vectors(start, stop, training, dout, x, gamma, eps, statistics
     mean_dout = np.empty(C)
     mean_dout_d = np.empty(C)
     x0 = np.empty_like(gamma)
-    x0[start:stop] = M[start:stop]
+    for c in range(start, stop):
+        x0[c] = M[c]
     scale = np.empty_like(gamma)
     shift = np.zeros_like(gamma)
     slope = np.zeros_like(gamma)
@@ -86,7 +86,7 @@ def differentiate_vectors(start, stop, training, dout, x, gamma, eps, statistics
         scale[c] = gamma[c] * inverse_std
         if training:  # In test mode, M and V do not depend on x.
             slope[c] = mean_dout_x_hat * inverse_std
-            shift[c] = mean_dout[c] - offset * mean_dout_x_hat * inverse_std
+            shift[c] = mean_dout[c] - offset * slope[c]
     for n in range(N):
         for c in range(start, stop):
             dx[n, c] = scale[c] * (dout[n, c] - shift[c] - (x[n, c] - x0[c]) * slope[c])
