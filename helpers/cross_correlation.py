@@ -117,7 +117,7 @@ def define_in_torch(X: Tensor, K: Tensor) -> Tensor:
         raise ValueError(f"X and K must be on one device, got {X.device} and {K.device}")
     rows, columns = (n - m + 1 for n, m in zip(X.shape, K.shape, strict=True))
     image, taps = X.to(wide), K.to(wide)
-    windows = torch.stack([image[:, v : v + columns] for v in range(K.shape[1])], dim=2)  # of the rows: (H, columns, w)
+    windows = torch.stack([image.narrow(1, v, columns) for v in range(K.shape[1])], dim=2)  # (H, columns, w)
     Y = sum((windows[u : u + rows] * taps[u]).sum(2) for u in range(K.shape[0]))
     return Y.to(X.dtype)
 
