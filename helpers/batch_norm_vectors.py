@@ -11,11 +11,11 @@ ROWS = 8  # are added up before the sums are updated: of 2 to 16, the fastest
 
 
 @compile_loop
-def average_vectors(start, stop, a, a0, x, x0, mean_d, mean_product):
-    """Compute the means of every channel of a - a0 and of (a - a0) (x - x0)."""
+def sum_vectors(start, stop, a, a0, x, x0, sum_d, sum_product):
+    """Compute the sums over every channel of a - a0 and of (a - a0) (x - x0)."""
     N = len(a)
-    mean_d[start:stop] = 0
-    mean_product[start:stop] = 0
+    sum_d[start:stop] = 0
+    sum_product[start:stop] = 0
     for first in range(0, N - N % ROWS, ROWS):
         for c in range(start, stop):
             rows_d = np.float64(0)
@@ -24,13 +24,13 @@ def average_vectors(start, stop, a, a0, x, x0, mean_d, mean_product):
                 d = np.float64(a[first + n, c] - a0[c])
                 rows_d += d
                 rows_product += d * (x[first + n, c] - x0[c])
-            mean_d[c] += rows_d / N
-            mean_product[c] += rows_product / N
+            sum_d[c] += rows_d
+            sum_product[c] += rows_product
     for n in range(N - N % ROWS, N):
         for c in range(start, stop):
             d = np.float64(a[n, c] - a0[c])
-            mean_d[c] += d / N
-            mean_product[c] += d * (x[n, c] - x0[c]) / N
+            sum_d[c] += d
+            sum_product[c] += d * (x[n, c] - x0[c])
 
 
 @compile_loop
@@ -42,12 +42,12 @@ def normalize_vectors(start, stop, training, x, gamma, beta, eps, momentum, runn
     scale = np.empty_like(gamma)
     shift = np.empty_like(gamma)
     if training:  # In test mode, M and V are given.
-        average_vectors(start, stop, x[: len(x) // 8 + 1], x0, x, x0, M, V)
+        sum_vectors(start, stop, x[: len(x) // 8 + 1], x0, x, x0, M, V)
         for c in range(start, stop):
-            x0[c] = M[c]
-        average_vectors(start, stop, x, x0, x, x0, rest, V)
+            x0[c] = M[c] / (len(x) // 8 + 1)
+        sum_vectors(start, stop, x, x0, x, x0, rest, V)
         for c in range(start, stop):
-            mean_d, root = rest[c], np.sqrt(V[c])  # Until here, V is the mean square of x - x0.
+            mean_d, root = rest[c] / len(x), np.sqrt(V[c] / len(x))  # Until here, V is the sum of (x - x0)^2.
             V[c] = abs((root - mean_d) * (root + mean_d))
             M[c] = x0[c] + mean_d
             rest[c] = x0[c] - M[c] + mean_d
@@ -68,25 +68,25 @@ def differentiate_vectors(start, stop, training, dout, x, gamma, eps, statistics
     start, stop = np.uint64(start), np.uint64(stop)
     M, V, rest = statistics[0], statistics[1], statistics[2]
     N, C = x.shape
-    mean_dout = np.empty(C)
-    mean_dout_d = np.empty(C)
+    sum_dout = np.empty(C)
+    sum_dout_d = np.empty(C)
     x0 = np.empty_like(gamma)
     for c in range(start, stop):
         x0[c] = M[c]
     scale = np.empty_like(gamma)
     shift = np.zeros_like(gamma)
     slope = np.zeros_like(gamma)
-    average_vectors(start, stop, dout, shift, x, x0, mean_dout, mean_dout_d)
+    sum_vectors(start, stop, dout, shift, x, x0, sum_dout, sum_dout_d)
     for c in range(start, stop):
         inverse_std = 1 / np.sqrt(V[c] + eps)
         offset = M[c] - x0[c] + rest[c]
-        mean_dout_x_hat = (mean_dout_d[c] - mean_dout[c] * offset) * inverse_std
-        dbeta[c] = N * mean_dout[c]
-        dgamma[c] = N * mean_dout_x_hat
+        sum_dout_x_hat = (sum_dout_d[c] - sum_dout[c] * offset) * inverse_std
+        dbeta[c] = sum_dout[c]
+        dgamma[c] = sum_dout_x_hat
         scale[c] = gamma[c] * inverse_std
         if training:  # In test mode, M and V do not depend on x.
-            slope[c] = mean_dout_x_hat * inverse_std
-            shift[c] = mean_dout[c] - offset * slope[c]
+            slope[c] = sum_dout_x_hat / N * inverse_std
+            shift[c] = sum_dout[c] / N - offset * slope[c]
     for n in range(N):
         for c in range(start, stop):
-            dx[n, c] = scale[c] * (dout[n, c] - shift[c] - (x[n, c] - x0[c]) * slope[c])
+            dx[n, c] = scale[c] * (dout[n, c] - shift[c] - ((x[n, c] - x0[c]) * slope[c] if training else slope[c]))

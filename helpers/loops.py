@@ -122,9 +122,9 @@ def differentiate_maps(start, stop, training, dout, x, gamma, eps, statistics, d
         mean_dout_x_hat = (mean_dout_d - mean_dout * rest[c]) * inverse_std
         dbeta[c] = N * L * mean_dout
         dgamma[c] = N * L * mean_dout_x_hat
-        if not training:  # M and V do not depend on x, so only the first term of dx is left.
-            mean_dout, mean_dout_x_hat = 0.0, 0.0
         for n in range(N):
             for i in range(L):
                 x_hat = (x[n, c, i] - M[c] - rest[c]) * inverse_std
-                dx[n, c, i] = gamma[c] * inverse_std * (dout[n, c, i] - mean_dout - x_hat * mean_dout_x_hat)
+                # At test time, M and V do not depend on x, so only the first term of dx is left.
+                inner = dout[n, c, i] - mean_dout - x_hat * mean_dout_x_hat if training else dout[n, c, i]
+                dx[n, c, i] = gamma[c] * inverse_std * inner

@@ -112,6 +112,8 @@ def test_long_sums_and_an_upstream_gradient_with_a_mean_cost_no_accuracy(dtype, 
     arrays = make_problem(shape, dtype, mean=0.2)
     arrays[3] += dtype(1)
     assert_exact(run(*arrays), compute_exactly(*arrays), TOLERANCE[dtype])
+    arrays[3][:] = 1  # dbeta counts the values
+    np.testing.assert_array_equal(run(*arrays)[3], arrays[0].size / shape[1])
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -3e5])
@@ -145,6 +147,8 @@ def test_a_value_that_is_not_finite_spoils_its_channel_only(shape, spoiler, kind
     for before, after in zip(clean[:2], spoiled[:2], strict=True):
         assert np.isnan(np.asarray(after)[:, 2]).all()
         np.testing.assert_allclose(after[:, :2], before[:, :2], rtol=1e-12)
+    tested = run(*map(KINDS[kind], arrays), {"mode": "test"})
+    assert np.isfinite(np.asarray(tested[1])).all()  # there dx depends on dout only
 
 
 @pytest.mark.parametrize("shape", [SHAPE, (9, 3)])
