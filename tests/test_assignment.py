@@ -9,14 +9,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from solutions import (
-    BATCH_NORM_SLIPS,
-    BATCH_NORM_TUPLE,
-    CROSS_CORRELATION_SLIPS,
-    DOUBLE_LOOP_TORCH,
-    RIGHT,
-    plant,
-)
+from solutions import BATCH_NORM_SLIPS, BATCH_NORM_TUPLE, CROSS_CORRELATION_SLIPS, DOUBLE_LOOP_TORCH, RIGHT, plant
 
 from tools.assignment import write_assignment
 

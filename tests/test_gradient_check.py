@@ -248,6 +248,12 @@ def test_a_wrong_gradient_is_refused_and_explained(k, change, hint):
     assert fault.endswith(hint)
 
 
+def test_a_forgotten_factor_is_named_on_the_first_axis_too():
+    inputs = [np.arange(1.0, 16).reshape(3, 5), np.arange(2.0, 5)]
+    report = check_gradients(lambda x, w: (x * w[:, None], x), lambda dout, x: (dout, (dout * x).sum(1)), inputs)
+    assert fault_of(report).endswith("it lacks a factor w")
+
+
 def test_swapped_gradients_are_named():
     def swapped(dout, cache):
         return [normalize_backward(dout, cache)[k] for k in (0, 2, 1)]

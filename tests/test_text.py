@@ -34,9 +34,8 @@ def test_a_figure_has_its_caption_as_alternative_text(output):
 
 
 def test_a_year_in_a_link_is_that_of_the_reference():
-    years = {
-        re.search(r"<(.*)>", line)[1]: YEAR.findall(line)[:1] for line in CELLS["references"].source.split("\n- ")[1:]
-    }
+    references = CELLS["references"].source.split("\n- ")[1:]
+    years = {re.search(r"<(.*)>", line)[1]: YEAR.findall(line)[:1] for line in references}
     for text in TEXT.values():
         for words, target in LINK.findall(text):
             assert YEAR.findall(words) in ([], years.get(target)), words

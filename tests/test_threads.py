@@ -1,6 +1,8 @@
 """A loop split among threads covers every item once, on no more threads than torch has."""
 
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -28,6 +30,18 @@ def test_every_item_is_computed_once(count, threads):
 def test_parts_run_side_by_side():
     together = threading.Barrier(3, timeout=60)  # each part waits for the other two
     run_in_threads(3, 3, lambda start, stop: together.wait())
+
+
+def test_callers_at_once_share_one_thread_beside_their_own_where_two_are_asked_for():
+    seen = set()
+
+    def loop(start, stop):
+        time.sleep(0.01)  # The next caller comes meanwhile.
+        seen.add(threading.current_thread())
+
+    with ThreadPoolExecutor(8, "caller") as callers:
+        list(callers.map(lambda _: run_in_threads(2, 2, loop), range(8)))
+    assert sum(not thread.name.startswith("caller") for thread in seen) == 1
 
 
 @pytest.mark.parametrize("failing", [0, 1, 2])
