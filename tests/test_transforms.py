@@ -9,8 +9,8 @@ from helpers.cross_correlation import correlate_directly
 from helpers.transforms import TILE, correlate_tiles, count_pixels, plan_tiles
 
 
-@pytest.mark.parametrize("taps", [1, 2, 15, 63, 200, 700])
-@pytest.mark.parametrize("length", [700, 701, 1000, 4099])
+@pytest.mark.parametrize("taps", [1, 2, 15, 63, 160, 200, 700])
+@pytest.mark.parametrize("length", [700, 701, 1000, 4099, 26_081])
 def test_tiles_cover_every_output_with_little_waste(length, taps):
     side, outputs = plan_tiles(length, taps)
     assert side >= outputs + taps - 1
