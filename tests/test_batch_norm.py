@@ -98,7 +98,7 @@ def test_both_modes_agree_with_the_80_bit_definition_and_test_mode_leaves_bn_par
         assert param == {"mode": "test", "running_mean": mean, "running_var": var}  # the very same arrays
 
 
-@pytest.mark.parametrize("shape", [(3, 5, 11, 7), (231, 5)])
+@pytest.mark.parametrize("shape", [(3, 5, 11, 7), (9, 2, 5, 7), (231, 5), (7, 5), (9, 5)])
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e30])
 @pytest.mark.parametrize(("dtype", "mean"), [(np.float64, 1e6), (np.float32, 1e3), (np.float64, 30)])
 def test_a_distant_mean_costs_no_accuracy(dtype, mean, scale, shape):
