@@ -201,7 +201,7 @@ def check_inputs(dimensions: int, **arrays: Array) -> None:
 
 def check_like(x: Array, shape: tuple[int, ...], arrays: dict[str, Array]) -> None:
     for name, array in arrays.items():
-        if get_dtype(array) != get_dtype(x):
+        if array.dtype != x.dtype and get_dtype(array) != get_dtype(x):
             raise TypeError(f"{name} must have the dtype of x, {x.dtype}, got {array.dtype}")
         if array.shape != shape:
             raise ValueError(f"{name} must have shape {tuple(shape)}, got {tuple(array.shape)}")

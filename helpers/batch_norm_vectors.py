@@ -67,15 +67,14 @@ def differentiate_vectors(start, stop, training, dout, x, gamma, eps, statistics
     """dbeta = sum dout, dgamma = sum dout x_hat, dx = gamma / sqrt(V + eps) (dout - dbeta / m - x_hat dgamma / m)."""
     start, stop = np.uint64(start), np.uint64(stop)
     M, V, rest = statistics[0], statistics[1], statistics[2]
-    N, C = x.shape
-    sum_dout = np.empty(C)
-    sum_dout_d = np.empty(C)
+    sum_dout = np.empty_like(M)
+    sum_dout_d = np.empty_like(M)
     x0 = np.empty_like(gamma)
     for c in range(start, stop):
         x0[c] = M[c]
     scale = np.empty_like(gamma)
     shift = np.zeros_like(gamma)
-    slope = np.zeros_like(gamma)
+    slope = np.empty_like(gamma)
     sum_vectors(start, stop, dout, shift, x, x0, sum_dout, sum_dout_d)
     for c in range(start, stop):
         inverse_std = 1 / np.sqrt(V[c] + eps)
@@ -84,9 +83,11 @@ def differentiate_vectors(start, stop, training, dout, x, gamma, eps, statistics
         dbeta[c] = sum_dout[c]
         dgamma[c] = sum_dout_x_hat
         scale[c] = gamma[c] * inverse_std
-        if training:  # In test mode, M and V do not depend on x.
-            slope[c] = sum_dout_x_hat / N * inverse_std
-            shift[c] = sum_dout[c] / N - offset * slope[c]
-    for n in range(N):
+        slope[c] = sum_dout_x_hat / len(x) * inverse_std
+        shift[c] = sum_dout[c] / len(x) - offset * slope[c]
+    for n in range(len(x)):
         for c in range(start, stop):
-            dx[n, c] = scale[c] * (dout[n, c] - shift[c] - ((x[n, c] - x0[c]) * slope[c] if training else slope[c]))
+            if training:
+                dx[n, c] = scale[c] * (dout[n, c] - shift[c] - (x[n, c] - x0[c]) * slope[c])
+            else:  # M and V do not depend on x.
+                dx[n, c] = scale[c] * dout[n, c]

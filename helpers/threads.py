@@ -12,7 +12,7 @@ def run_in_threads(threads: int, count: int, loop, *arguments) -> None:
 
     At most `threads` of torch's threads take part. Which of them computes an item does not change its result.
     """
-    threads = min(threads, count, torch.get_num_threads())
+    threads = min(threads, count, torch.get_num_threads()) if threads > 1 else 1
     if threads <= 1:
         loop(0, count, *arguments)
         return
