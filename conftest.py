@@ -3,6 +3,7 @@
 The cells of a notebook run in their order, in one piece, and in the Python that runs pytest.
 """
 
+import matplotlib.font_manager  # noqa: F401  Caches the fonts, and says so, before a kernel would.
 import pytest
 
 
