@@ -118,7 +118,9 @@ def test_the_page_of_the_coursework_loads_nothing_from_elsewhere_and_every_formu
     assert "$" not in prose
 
 
-def test_without_a_browser_the_pdf_ends_with_advice(monkeypatch):
-    monkeypatch.setattr(pdf.shutil, "which", lambda name: None)
-    with pytest.raises(SystemExit, match="No Chromium or Chrome was found: install one"):
+@pytest.mark.parametrize(("browser", "advice"), [(None, "No Chromium or Chrome was found"), ("chromium", "is missing")])
+def test_without_a_browser_or_a_page_the_pdf_ends_with_advice(browser, advice, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pdf.shutil, "which", lambda name: browser)
+    with pytest.raises(SystemExit, match=advice):
         pdf.main()

@@ -13,12 +13,12 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge",
 
 def main() -> None:
     browser = find_browser() or sys.exit(f"No Chromium or Chrome was found: install one, or print {PAGE} by hand.")
-    pdf = PAGE.resolve().with_suffix(".pdf")
+    PAGE.is_file() or sys.exit(f"{PAGE} is missing: `python -m tools.execute` writes it. Nothing was written.")
     # Chromium's sandbox does not run as root. The page is our own and loads nothing.
-    options = ["--headless", "--disable-gpu", "--no-sandbox", "--no-pdf-header-footer", f"--print-to-pdf={pdf}"]
+    options = ["--headless", "--disable-gpu", "--no-sandbox", "--no-pdf-header-footer", "--log-level=3"]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = [browser, *options, f"--user-data-dir={profile}", PAGE.resolve().as_uri()]
-        subprocess.run(command, check=True, timeout=300)
+        options += [f"--user-data-dir={profile}", f"--print-to-pdf={PAGE.resolve().with_suffix('.pdf')}"]
+        subprocess.run([browser, *options, PAGE.resolve().as_uri()], check=True, timeout=300)
 
 
 def find_browser() -> str | None:
