@@ -93,6 +93,8 @@ def test_the_blank_notebook_is_a_students(blank):
     for letter in "abcdefghij":
         assert cells[f"{letter}-answer"].source == "*Your answer, in 100 to 220 words.*"
     assert "image/png" in cells["e-question"].attachments["figure.png"]
+    caption = cells["e-question"].source.splitlines()[-1]
+    assert caption.rstrip(".") in next(c for c in NOTEBOOK.cells if c.id == "e-plots").outputs[1].data["text/markdown"]
     assert "image/png" in cells["f-question"].attachments["figure.png"]
     assert "did not come" not in "".join(cell.source for cell in cells.values())
     assert not any(cell.get("outputs") for cell in cells.values())

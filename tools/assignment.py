@@ -20,6 +20,7 @@ except ModuleNotFoundError as error:
 ROOT = Path(__file__).resolve().parent.parent
 GIVEN = ROOT / "assignment"
 HELPERS = ("__init__.py", "arrays.py", "gradient_check.py", "notebook.py", "data.py")
+PLOTS = "Gray: the loss of each batch of 4 digits. Blue: its mean over the last 20 steps. C has a much longer axis."
 # The cells handed out: questions, answers (cleared), tasks and checks, and what stands around them.
 KEPT = re.compile(r"title|setup-code|autoreload|.+-question|.+-answer|(xcorr|bn)-task|checks-setup|.+-check-.+")
 
@@ -51,7 +52,7 @@ def make_blank(notebook):
     blank = copy.deepcopy(notebook)
     cells = {cell.id: cell for cell in blank.cells}
     cells["title"].source = (GIVEN / "title.md").read_text("utf-8").rstrip()
-    attach(cells["e-question"], read_pictures(cells["e-plots"])[0], "The four plots, A to D.")
+    attach(cells["e-question"], read_pictures(cells["e-plots"])[0], "The four plots, A to D.", PLOTS)
     activation = base64.b64encode((GIVEN / "activation.png").read_bytes()).decode()
     attach(cells["f-question"], activation, "The activation function.")
     autoreload = nbformat.v4.new_code_cell("%load_ext autoreload\n%autoreload 2", id="autoreload")
@@ -62,10 +63,10 @@ def make_blank(notebook):
     return blank
 
 
-def attach(cell, png: str, text: str) -> None:
+def attach(cell, png: str, text: str, *caption: str) -> None:
     """Put a picture into a question, in place of the paragraph that says that the sheet's own did not come with it."""
     paragraphs = [part for part in cell.source.split("\n\n") if "did not come" not in part]
-    cell.source = "\n\n".join([*paragraphs, f"![{text}](attachment:figure.png)"])
+    cell.source = "\n\n".join([*paragraphs, f"![{text}](attachment:figure.png)", *caption])
     cell.attachments = {"figure.png": {"image/png": png}}
 
 
@@ -77,8 +78,7 @@ def clear(cell) -> None:
     if about.get("locked"):
         cell.metadata.update(editable=False, deletable=False)
     if cell.cell_type == "code":
-        cell.outputs = []
-        cell.execution_count = None
+        cell.update(outputs=[], execution_count=None)
 
 
 if __name__ == "__main__":
