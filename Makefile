@@ -61,7 +61,7 @@ assignment: $(VENV)/.run ## Write the blank coursework to build/assignment/, and
 pdf: run ## Print the HTML page to build/coursework1.pdf (needs Chromium or Chrome)
 	@$(BIN) -m tools.pdf
 
-clean: ## Remove build/ and what killed writes left (remove $(VENV) by hand to install anew)
+clean: ## Remove build/ and what killed writes left (remove .venv by hand to install anew)
 	rm -rf build .part-*
 
 # Stamps are touched last, so that an installation that was interrupted is taken up again.
