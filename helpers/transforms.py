@@ -1,7 +1,6 @@
 """Cross-correlation by tiles of spectra: for a large kernel, transforms cost less than the products."""
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -27,7 +26,7 @@ def count_pixels(length: int, taps: int) -> int:
     return tile * math.ceil((length - taps + 1) / each)
 
 
-def correlate_tiles(x: np.ndarray, k: np.ndarray, correlate_directly: Callable) -> np.ndarray:
+def correlate_tiles(x: np.ndarray, k: np.ndarray, correlate_directly) -> np.ndarray:
     """Cross-correlate arrays of one dtype, real or complex, by tiles that are transformed in double precision.
 
     The spectrum of a cross-correlation is the tile's times the kernel's at the opposite frequency. Tiles overlap by
@@ -40,8 +39,7 @@ def correlate_tiles(x: np.ndarray, k: np.ndarray, correlate_directly: Callable) 
     height, rows = plan_tiles(H, h)
     width, columns = plan_tiles(W, w)
     is_complex = x.dtype.kind == "c"
-    transform = torch.fft.fft2 if is_complex else torch.fft.rfft2
-    invert = torch.fft.ifft2 if is_complex else torch.fft.irfft2
+    transform, invert = (torch.fft.fft2, torch.fft.ifft2) if is_complex else (torch.fft.rfft2, torch.fft.irfft2)
     double = np.complex128 if is_complex else np.float64
     taps = torch.from_numpy(np.array(k, double))
     spectrum = transform(taps.conj(), s=(height, width)).conj()
@@ -56,9 +54,11 @@ def correlate_tiles(x: np.ndarray, k: np.ndarray, correlate_directly: Callable) 
             sums = invert(transform(tile, s=(height, width)).mul_(spectrum), s=(height, width))
             sums = sums[: target.shape[0], : target.shape[1]]
             torch.from_numpy(target).copy_(sums)
+            bound = smallest * torch.linalg.vector_norm(tile)
             magnitudes = sums.abs()
-            exact = (magnitudes >= smallest * torch.linalg.vector_norm(tile)) & (magnitudes < math.inf)  # NaN is not
-            if not exact.all():
+            least, greatest = magnitudes.aminmax()
+            if not bound <= least <= greatest < math.inf:  # NaN is not
+                exact = (magnitudes >= bound) & (magnitudes < math.inf)
                 for row in exact.all(1).logical_not().nonzero().flatten().tolist():
                     target[row] = correlate_directly(part[row : row + h].copy(), k)
     return y
