@@ -111,7 +111,8 @@ def test_nothing_of_the_solution_is_handed_out(blank):
 
 def test_nbgrader_marks_two_submissions_from_an_empty_course_folder(blank, tmp_path):
     course = shutil.copytree(blank.parent / "course", tmp_path / "course")
-    submissions = {"right": BOTH, "broken": {**BOTH, "batch_norm": "def batchnorm_forward(:"}}
+    warns = {"cross_correlation": "import warnings\nwarnings.warn('This costs no points.')\n" + DOUBLE_LOOP_TORCH}
+    submissions = {"right": BOTH | warns, "broken": {**BOTH, "batch_norm": "def batchnorm_forward(:"}}
     (tmp_path / "submissions.json").write_text(json.dumps(submissions), "utf-8")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # nbgrader calls alembic by name.
     environment = {**os.environ, "PATH": path, "JUPYTER_PREFER_ENV_PATH": "1"}
