@@ -7,7 +7,6 @@ for setting in "$@"; do
     echo "== $setting"
     command=("${PYTHON:-python3}" -m pytest --nbval -q)
     if test "$setting" = read-only; then # The checkout cannot be written to, nor a cache in it; this needs root.
-        command+=(-p no:cacheprovider)
         command=(unshare --mount sh -c 'mount --bind -o ro . . && cd "$PWD" && exec "$@"' sh "${command[@]}")
     else
         command=(env "$setting" "${command[@]}")
