@@ -125,5 +125,5 @@ def differentiate_maps(start, stop, training, dout, x, gamma, eps, statistics, d
         for n in range(N):
             for i in range(L):
                 x_hat = (x[n, c, i] - M[c] - rest[c]) * inverse_std
-                through_statistics = mean_dout + x_hat * mean_dout_x_hat if training else 0.0
+                through_statistics = mean_dout + x_hat * mean_dout_x_hat if training else 0.0  # not at test time
                 dx[n, c, i] = gamma[c] * inverse_std * (dout[n, c, i] - through_statistics)
