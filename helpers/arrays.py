@@ -51,9 +51,9 @@ def _read_rare_tensor(tensor: Tensor, name: str) -> np.ndarray | None:
         return None
 
 
-def carry_tangents(*arrays: Array) -> bool:
-    """Whether forward-mode differentiation follows one of them: NumPy would lose its tangent."""
-    return any(isinstance(array, Tensor) and forward_ad.unpack_dual(array).tangent is not None for array in arrays)
+def has_tangent(tensor: Tensor) -> bool:
+    """Whether forward-mode differentiation follows the tensor: NumPy would lose its tangent."""
+    return forward_ad.unpack_dual(tensor).tangent is not None
 
 
 def as_tensor(name: str, array: Array) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from helpers import batch_norm_vectors, loops
-from helpers.arrays import Array, as_numpy, as_tensor, carry_tangents, check_arrays, give_back
+from helpers.arrays import Array, as_numpy, as_tensor, check_arrays, give_back, has_tangent
 from helpers.threads import run_in_threads
 
 AXES = {2: "(N, D)", 4: "(N, C, H, W)"}
@@ -76,7 +76,7 @@ class BatchNorm(torch.autograd.Function):
     def backward(ctx, dout):
         x, gamma = ctx.saved_tensors
         cache = x, gamma, *ctx.rest_of_cache
-        differentiable = torch.is_grad_enabled() or carry_tangents(dout, x, gamma)
+        differentiable = torch.is_grad_enabled() or any(map(has_tangent, (dout, x, gamma)))
         return *run_backward(dout, cache, differentiable), None, None
 
 
@@ -86,7 +86,7 @@ def run_forward(x, gamma, beta, bn_param, dimensions, differentiable=False):
     given = {key: bn_param[key] if key in bn_param else zeros_like(gamma) for key in ("running_mean", "running_var")}
     inputs = {"x": x, "gamma": gamma, "beta": beta, **given}
     check_inputs(dimensions, **inputs)
-    needs_torch = differentiable and carry_tangents(*inputs.values())
+    needs_torch = differentiable and any(map(has_tangent, inputs.values()))
     results = compute(forward_in_loops, forward_in_torch, settings, inputs, differentiable, needs_torch)
     out, mean, var = [give_back(result, x) for result in results[:3]]
     if training:
@@ -117,9 +117,7 @@ def compute(in_loops, in_torch, settings, inputs, differentiable, needs_torch):
 def forward_in_loops(training, eps, momentum, x, gamma, beta, mean, var):
     """Return out, the new running mean and variance, and M, V and rest, which in test mode are mean, var and 0."""
     out = np.empty_like(x)
-    running = np.empty((2, gamma.size), x.dtype)
-    running[0] = mean
-    running[1] = var
+    running = np.array([mean, var])
     statistics = np.zeros((3, gamma.size))
     statistics[:2] = running
     values = group_channels(x)
@@ -189,14 +187,13 @@ def get_dtype(array: Array) -> type | torch.dtype:
     return array.dtype if isinstance(array, Tensor) else array.dtype.type
 
 
-def check_inputs(dimensions: int, **arrays: Array) -> None:
-    check_arrays(**arrays)
-    x = arrays.pop("x")
+def check_inputs(dimensions: int, x: Array, **others: Array) -> None:
+    check_arrays(x=x, **others)
     if get_dtype(x) not in DTYPES:
         raise TypeError(f"x must be float16, bfloat16, float32 or float64, got {x.dtype}")
     if len(x.shape) != dimensions or 0 in x.shape:
         raise ValueError(f"x must have shape {AXES[dimensions]}, not empty, got {tuple(x.shape)}")
-    check_like(x, x.shape[1:2], arrays)
+    check_like(x, x.shape[1:2], others)
 
 
 def check_like(x: Array, shape: tuple[int, ...], arrays: dict[str, Array]) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from helpers.loops import compile_loop
 
-ROWS = 8  # are added up before the sums are updated: of 2 to 16, the fastest
+ROWS = 4  # are added up before the sums are updated: of 2 to 16, the fastest
 
 
 @compile_loop

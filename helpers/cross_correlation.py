@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from helpers import loops
-from helpers.arrays import Array, as_numpy, as_tensor, carry_tangents, check_arrays, give_back
+from helpers.arrays import Array, as_numpy, as_tensor, check_arrays, give_back, has_tangent
 from helpers.threads import run_in_threads
 from helpers.transforms import correlate_tiles, count_pixels
 
@@ -80,7 +80,7 @@ def correlate(X: Array, K: Array, method: str) -> Array:
         return X * K
     x = as_numpy(X, "X")
     k = as_numpy(K, "K")
-    if x is None or k is None or (isinstance(X, Tensor) and carry_tangents(X, K)):
+    if x is None or k is None or (isinstance(X, Tensor) and (has_tangent(X) or has_tangent(K))):
         return define_in_torch(X, K)
     if x.dtype.kind in "iu":
         return give_back(correlate_directly(x.astype(np.int64), k.astype(np.int64)), X)
