@@ -115,7 +115,7 @@ def compute(in_loops, in_torch, settings, inputs, differentiable, needs_torch):
 
 
 def forward_in_loops(training, eps, momentum, x, gamma, beta, mean, var):
-    """Return out, the new running mean and variance, and M, V and rest, which in test mode are mean, var and 0."""
+    """Return out, the new running mean and variance, and x0, V and mean_d, which in test mode are mean, var and 0."""
     out = np.empty_like(x)
     running = np.array([mean, var])
     statistics = np.zeros((3, gamma.size))
@@ -146,13 +146,13 @@ def forward_in_torch(training, eps, momentum, x, gamma, beta, mean, var):
     """forward_in_loops as the definition, in torch: on any device, under torch.func, or without Numba."""
     axes = [axis for axis in range(x.dim()) if axis != 1]
     each = (-1,) + (1,) * (x.dim() - 2)  # views one number a channel to fit x
-    M = x.mean(axes) if training else mean
-    d = x - M.view(each)
-    rest = d.mean(axes) if training else torch.zeros_like(M)  # what rounding left out of M
-    d = d - rest.view(each)
+    x0 = x.mean(axes) if training else mean
+    d = x - x0.view(each)
+    mean_d = d.mean(axes) if training else torch.zeros_like(x0)  # what rounding left out of x0
+    d = d - mean_d.view(each)
     V = (d * d).mean(axes) if training else var
     out = gamma.view(each) * d / torch.sqrt(V + eps).view(each) + beta.view(each)
-    statistics = torch.stack([M, V, rest]).detach()
+    statistics = torch.stack([x0, V, mean_d]).detach()
     running = momentum * torch.stack([mean, var]) + (1 - momentum) * statistics[:2]
     return out, *running, statistics
 

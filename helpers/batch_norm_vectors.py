@@ -37,57 +37,56 @@ def sum_vectors(start, stop, a, a0, x, x0, sum_d, sum_product):
 def normalize_vectors(start, stop, training, x, gamma, beta, eps, momentum, running, statistics, out):
     """out = gamma x_hat + beta, where x_hat = (x - M) / sqrt(V + eps)."""
     start, stop = np.uint64(start), np.uint64(stop)  # An index without a sign lets the compiler use wide registers.
-    M, V, rest = statistics[0], statistics[1], statistics[2]
-    x0 = np.zeros_like(gamma)  # in the dtype of x: a rough mean, and then M
+    x0, V, mean_d = statistics[0], statistics[1], statistics[2]
+    rough_mean = np.zeros_like(gamma)  # x0 in the dtype of x
     scale = np.empty_like(gamma)
     shift = np.empty_like(gamma)
-    if training:  # In test mode, M and V are given.
-        sum_vectors(start, stop, x[: len(x) // 8 + 1], x0, x, x0, M, V)
+    if training:
+        eighth = x[: len(x) // 8 + 1]
+        sum_vectors(start, stop, eighth, rough_mean, x, rough_mean, x0, V)
         for c in range(start, stop):
-            x0[c] = M[c] / (len(x) // 8 + 1)
-        sum_vectors(start, stop, x, x0, x, x0, rest, V)
+            rough_mean[c] = x0[c] / len(eighth)
+            x0[c] = rough_mean[c]
+        sum_vectors(start, stop, x, rough_mean, x, rough_mean, mean_d, V)
         for c in range(start, stop):
-            mean_d, root = rest[c] / len(x), np.sqrt(V[c] / len(x))  # Until here, V is the sum of (x - x0)^2.
-            V[c] = abs((root - mean_d) * (root + mean_d))
-            M[c] = x0[c] + mean_d
-            rest[c] = x0[c] - M[c] + mean_d
-            running[0, c] = momentum * running[0, c] + (1 - momentum) * M[c]
+            mean_d[c] = mean_d[c] / len(x)
+            V[c] = max(V[c] / len(x) - mean_d[c] * mean_d[c], 0.0)
+            running[0, c] = momentum * running[0, c] + (1 - momentum) * (x0[c] + mean_d[c])
             running[1, c] = momentum * running[1, c] + (1 - momentum) * V[c]
     for c in range(start, stop):
-        x0[c] = M[c]
+        rough_mean[c] = x0[c]
         scale[c] = gamma[c] / np.sqrt(V[c] + eps)
-        shift[c] = beta[c] - (M[c] - x0[c] + rest[c]) * scale[c]
+        shift[c] = beta[c] - mean_d[c] * scale[c]
     for n in range(len(x)):
         for c in range(start, stop):
-            out[n, c] = (x[n, c] - x0[c]) * scale[c] + shift[c]
+            out[n, c] = (x[n, c] - rough_mean[c]) * scale[c] + shift[c]
 
 
 @compile_loop
 def differentiate_vectors(start, stop, training, dout, x, gamma, eps, statistics, dx, dgamma, dbeta):
     """dbeta = sum dout, dgamma = sum dout x_hat, dx = gamma / sqrt(V + eps) (dout - dbeta / m - x_hat dgamma / m)."""
     start, stop = np.uint64(start), np.uint64(stop)
-    M, V, rest = statistics[0], statistics[1], statistics[2]
-    sum_dout = np.empty_like(M)
-    sum_dout_d = np.empty_like(M)
-    x0 = np.empty_like(gamma)
+    x0, V, mean_d = statistics[0], statistics[1], statistics[2]
+    sum_dout = np.empty_like(x0)
+    sum_dout_d = np.empty_like(x0)
+    rough_mean = np.empty_like(gamma)  # x0 in the dtype of x
     for c in range(start, stop):
-        x0[c] = M[c]
+        rough_mean[c] = x0[c]
     scale = np.empty_like(gamma)
     shift = np.zeros_like(gamma)
     slope = np.empty_like(gamma)
-    sum_vectors(start, stop, dout, shift, x, x0, sum_dout, sum_dout_d)
+    sum_vectors(start, stop, dout, shift, x, rough_mean, sum_dout, sum_dout_d)
     for c in range(start, stop):
         inverse_std = 1 / np.sqrt(V[c] + eps)
-        offset = M[c] - x0[c] + rest[c]
-        sum_dout_x_hat = (sum_dout_d[c] - sum_dout[c] * offset) * inverse_std
+        sum_dout_x_hat = (sum_dout_d[c] - sum_dout[c] * mean_d[c]) * inverse_std
         dbeta[c] = sum_dout[c]
         dgamma[c] = sum_dout_x_hat
         scale[c] = gamma[c] * inverse_std
         slope[c] = sum_dout_x_hat / len(x) * inverse_std
-        shift[c] = sum_dout[c] / len(x) - offset * slope[c]
+        shift[c] = sum_dout[c] / len(x) - mean_d[c] * slope[c]
     for n in range(len(x)):
         for c in range(start, stop):
             if training:
-                dx[n, c] = scale[c] * (dout[n, c] - shift[c] - (x[n, c] - x0[c]) * slope[c])
+                dx[n, c] = scale[c] * (dout[n, c] - shift[c] - (x[n, c] - rough_mean[c]) * slope[c])
             else:  # M and V do not depend on x.
                 dx[n, c] = scale[c] * dout[n, c]

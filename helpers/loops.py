@@ -9,9 +9,9 @@ except ImportError:  # then helpers.cross_correlation and helpers.batch_norm com
 
 
 def compile_loop(loop, *more_freedom):
-    """Have the loop compiled at its first call and kept on disk. NaN and infinity keep their meaning."""
-    if numba is None or numba.config.DISABLE_JIT:  # then Python runs it, and overflow stays silent
-        return np.errstate(all="ignore")(loop)
+    """Have the loop compiled at its first call. "contract" lets a * b + c be rounded once; no sum is reordered."""
+    if numba is None or numba.config.DISABLE_JIT:
+        return np.errstate(all="ignore")(loop)  # Python runs it, without warnings, as compiled code has none.
     options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", *more_freedom}}
     try:
         return numba.njit(cache=True, **options)(loop)
@@ -20,7 +20,7 @@ def compile_loop(loop, *more_freedom):
 
 
 def compile_sum(loop):
-    """As compile_loop does, and sums may be regrouped: not for a loop that computes what rounding has lost."""
+    """compile_loop, but sums may be reordered, which is faster. Unfit for (x - x0) - mean_d, which needs its order."""
     return compile_loop(loop, "reassoc")
 
 
@@ -42,21 +42,21 @@ def correlate_windows(start, stop, X, K, Y):
 
 @compile_loop
 def correlate_rows(start, stop, X, K, Y):
-    """One row of outputs after another: each pass along it adds the products with eight taps."""
+    """One row of outputs after another: each pass along it adds the products with eight entries of the kernel."""
     h, w = K.shape
     W = X.shape[1]
     x = X.ravel()  # X[i, j] is x[i * W + j]
     k = K.ravel()  # K[u, v] is k[u * w + v]
-    shift = np.empty(h * w, np.int64)  # Y[i, j] adds k[t] * x[i * W + j + shift[t]].
+    shift = np.empty(h * w, np.int64)  # from the pixel X[i, j] to X[i + u, j + v], where t = u * w + v
     for t in range(h * w):
         shift[t] = t // w * W + t % w
-    single = h * w % 8  # so many taps go first, one by one, and the rest in eights
+    single = h * w % 8  # so many entries go first, one by one, and the rest in eights
     for i in range(start, stop):
         y = Y[i]
         y[:] = 0
         row = x[i * W :]
         for t in range(single):
-            x0 = row[shift[t] :]
+            x0 = row[shift[t] :]  # x0[j] is X[i + u, j + v].
             for j in range(y.size):
                 y[j] += x0[j] * k[t]
         for t in range(single, h * w, 8):
@@ -69,17 +69,18 @@ def correlate_rows(start, stop, X, K, Y):
 
 
 # Batch normalization of the channels c from start to stop; x is (N, C, L), L = H W. The m = N L values of a channel
-# have the variance V and the mean M + rest: rest is what M lost to rounding. statistics holds M, V and rest.
+# have the variance V and the mean M = x0 + mean_d: x0 is near M, and mean_d is the mean of d = x - x0, which loses no
+# digits when M is large. statistics holds x0, V and mean_d. In test mode, x0 is the running mean and mean_d is 0.
 
 
 @compile_sum
 def average_channel(c, a, a0, x, x0):
-    """Return the means over channel c of a - a0 and of (a - a0) (x - x0)."""
+    """Return the means over channel c of a - a0 and of (a - a0) (x - x0); a is x itself or dout."""
     N, _, L = a.shape
     sum_d = np.float64(0)
     sum_product = np.float64(0)
     for n in range(N):
-        map_d = np.float64(0)  # With sums of its own, no map waits for the one before.
+        map_d = np.float64(0)  # A map has sums of its own: the processor need not wait for the last map's.
         map_product = np.float64(0)
         for i in range(L):
             d = a[n, c, i] - a0
@@ -94,20 +95,18 @@ def average_channel(c, a, a0, x, x0):
 def normalize_maps(start, stop, training, x, gamma, beta, eps, momentum, running, statistics, out):
     """out = gamma x_hat + beta, where x_hat = (x - M) / sqrt(V + eps)."""
     N, _, L = x.shape
-    M, V, rest = statistics[0], statistics[1], statistics[2]
+    x0, V, mean_d = statistics[0], statistics[1], statistics[2]
     for c in range(start, stop):
-        if training:  # In test mode, M and V are given.
-            x0, _ = average_channel(c, x[: N // 8 + 1], 0.0, x, 0.0)  # a rough mean: x - x0 keeps its digits
-            mean_d, square = average_channel(c, x, x0, x, x0)
-            M[c] = x0 + mean_d
-            rest[c] = x0 - M[c] + mean_d
-            V[c] = abs((np.sqrt(square) - mean_d) * (np.sqrt(square) + mean_d))  # square - mean_d^2, never below 0
-            running[0, c] = momentum * running[0, c] + (1 - momentum) * M[c]
+        if training:
+            x0[c], _ = average_channel(c, x[: N // 8 + 1], 0.0, x, 0.0)  # the mean of an eighth of the batch
+            mean_d[c], mean_dd = average_channel(c, x, x0[c], x, x0[c])
+            V[c] = max(mean_dd - mean_d[c] * mean_d[c], 0.0)
+            running[0, c] = momentum * running[0, c] + (1 - momentum) * (x0[c] + mean_d[c])
             running[1, c] = momentum * running[1, c] + (1 - momentum) * V[c]
         inverse_std = 1 / np.sqrt(V[c] + eps)
         for n in range(N):
             for i in range(L):
-                x_hat = (x[n, c, i] - M[c] - rest[c]) * inverse_std
+                x_hat = (x[n, c, i] - x0[c] - mean_d[c]) * inverse_std
                 out[n, c, i] = gamma[c] * x_hat + beta[c]
 
 
@@ -115,15 +114,17 @@ def normalize_maps(start, stop, training, x, gamma, beta, eps, momentum, running
 def differentiate_maps(start, stop, training, dout, x, gamma, eps, statistics, dx, dgamma, dbeta):
     """dbeta = sum dout, dgamma = sum dout x_hat, dx = gamma / sqrt(V + eps) (dout - dbeta / m - x_hat dgamma / m)."""
     N, _, L = x.shape
-    M, V, rest = statistics[0], statistics[1], statistics[2]
+    x0, V, mean_d = statistics[0], statistics[1], statistics[2]
     for c in range(start, stop):
         inverse_std = 1 / np.sqrt(V[c] + eps)
-        mean_dout, mean_dout_d = average_channel(c, dout, 0.0, x, M[c])
-        mean_dout_x_hat = (mean_dout_d - mean_dout * rest[c]) * inverse_std
+        mean_dout, mean_dout_d = average_channel(c, dout, 0.0, x, x0[c])
+        mean_dout_x_hat = (mean_dout_d - mean_dout * mean_d[c]) * inverse_std  # x - M is d - mean_d.
         dbeta[c] = N * L * mean_dout
         dgamma[c] = N * L * mean_dout_x_hat
         for n in range(N):
             for i in range(L):
-                x_hat = (x[n, c, i] - M[c] - rest[c]) * inverse_std
-                through_statistics = mean_dout + x_hat * mean_dout_x_hat if training else 0.0  # not at test time
-                dx[n, c, i] = gamma[c] * inverse_std * (dout[n, c, i] - through_statistics)
+                x_hat = (x[n, c, i] - x0[c] - mean_d[c]) * inverse_std
+                if training:
+                    dx[n, c, i] = gamma[c] * inverse_std * (dout[n, c, i] - mean_dout - x_hat * mean_dout_x_hat)
+                else:  # M and V do not depend on x.
+                    dx[n, c, i] = gamma[c] * inverse_std * dout[n, c, i]
