@@ -69,8 +69,8 @@ def correlate_rows(start, stop, X, K, Y):
 
 
 # Batch normalization of the channels c from start to stop; x is (N, C, L), L = H W. The m = N L values of a channel
-# have the variance V and the mean M = x0 + mean_d: x0 is near M, and mean_d is the mean of d = x - x0, which loses no
-# digits when M is large. statistics holds x0, V and mean_d. In test mode, x0 is the running mean and mean_d is 0.
+# have the variance V and the mean M = x0 + mean_d. x0 is a rough mean, so that d = x - x0 keeps its digits when M is
+# large; mean_d is the mean of d. statistics holds x0, V and mean_d. In test mode x0 is the running mean, mean_d is 0.
 
 
 @compile_sum
