@@ -51,7 +51,7 @@ def normalize_vectors(start, stop, training, x, gamma, beta, eps, momentum, runn
         for c in range(start, stop):
             mean_d[c] = mean_d[c] / len(x)
             mean_dd = V[c] / len(x)
-            V[c] = max(mean_dd - mean_d[c] ** 2, 0.0) if mean_dd < np.inf else mean_dd
+            V[c] = mean_dd - mean_d[c] ** 2 if mean_dd < np.inf else mean_dd
             running[0, c] = momentum * running[0, c] + (1 - momentum) * (x0[c] + mean_d[c])
             running[1, c] = momentum * running[1, c] + (1 - momentum) * V[c]
     for c in range(start, stop):

@@ -100,7 +100,7 @@ def normalize_maps(start, stop, training, x, gamma, beta, eps, momentum, running
         if training:
             x0[c], _ = average_channel(c, x[: N // 8 + 1], 0.0, x, 0.0)  # the mean of an eighth of the batch
             mean_d[c], mean_dd = average_channel(c, x, x0[c], x, x0[c])
-            V[c] = max(mean_dd - mean_d[c] ** 2, 0.0) if mean_dd < np.inf else mean_dd  # inf - inf would be NaN
+            V[c] = mean_dd - mean_d[c] ** 2 if mean_dd < np.inf else mean_dd  # inf - inf would be NaN
             running[0, c] = momentum * running[0, c] + (1 - momentum) * (x0[c] + mean_d[c])
             running[1, c] = momentum * running[1, c] + (1 - momentum) * V[c]
         inverse_std = 1 / np.sqrt(V[c] + eps)
