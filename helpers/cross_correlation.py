@@ -17,9 +17,10 @@ METHODS = ("auto", "direct", "fft")
 TRANSFORM_BYTES = 2_000  # of kernel for an output: to add so many products takes as long as to transform a pixel
 THREAD_BYTES = 4_000_000  # of products: so many outweigh the waking of a thread
 
-HALVES = {torch.float16, torch.bfloat16}
-FLOATS = {torch.float32, torch.float64, torch.complex64, torch.complex128}
+FLOATS = {torch.float32, torch.float64, torch.complex64, torch.complex128, *map(np.dtype, "fdFD")}
 INTEGERS = {torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8, torch.uint16, torch.uint32, torch.uint64}
+SUM_DTYPES = {dtype: dtype for dtype in FLOATS} | {torch.float16: torch.float32, torch.bfloat16: torch.float32}
+SUM_DTYPES |= dict.fromkeys(INTEGERS, torch.int64)  # cut to n bits, its sums wrap as n-bit sums do
 
 
 def cross_corr_2d(X: Array, K: Array, *, method: str = "auto") -> Array:
@@ -44,48 +45,35 @@ def cross_corr_2d(X: Array, K: Array, *, method: str = "auto") -> Array:
         raise ValueError(f"K of shape {tuple(kernel)} is larger than X of shape {tuple(image)}")
     if not isinstance(method, str) or method not in METHODS:  # an array would compare element by element
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-    if X.dtype == K.dtype:
+    if X.dtype == K.dtype and X.dtype in FLOATS:
         return correlate(X, K, method)
-    Y = correlate_mixed(as_tensor("X", X), as_tensor("K", K), method)
+    return convert_and_correlate(X, K, method)
+
+
+def convert_and_correlate(X: Array, K: Array, method: str) -> Array:
+    """Cross-correlate arrays in the dtype of the sums, and return Y in the common dtype of the two."""
+    image, kernel = as_tensor("X", X), as_tensor("K", K)
+    for name, array, tensor in (("X", X, image), ("K", K, kernel)):
+        if tensor.dtype not in SUM_DTYPES:
+            raise TypeError(f"{name} has dtype {array.dtype}, which cross_corr_2d does not take; convert it first")
+    try:
+        dtype = torch.promote_types(image.dtype, kernel.dtype)
+    except RuntimeError:
+        raise TypeError(f"torch has no common dtype for X of {X.dtype} and K of {K.dtype}") from None
+    wide = SUM_DTYPES[dtype]
+    Y = correlate(image.to(wide), kernel.to(wide), "direct" if wide is torch.int64 else method).to(dtype)
     return Y if isinstance(X, Tensor) else Y.numpy()
 
 
-def find_sum_dtype(name: str, dtype: torch.dtype) -> torch.dtype:
-    """Return the dtype of the sums. Integers add up in 64 bits: cut to n bits, the sums wrap as n-bit sums do."""
-    if dtype in HALVES:
-        return torch.float32
-    if dtype in INTEGERS:
-        return torch.int64
-    if dtype not in FLOATS:
-        raise TypeError(f"{name} has dtype {dtype}, which cross_corr_2d does not take; convert it first")
-    return dtype
-
-
-def correlate_mixed(X: Tensor, K: Tensor, method: str) -> Tensor:
-    """Cross-correlate tensors of two dtypes in their common one, without rounding to a half before the sum."""
-    find_sum_dtype("X", X.dtype)
-    find_sum_dtype("K", K.dtype)
-    try:
-        dtype = torch.promote_types(X.dtype, K.dtype)
-    except RuntimeError:
-        raise TypeError(f"torch has no common dtype for X of {X.dtype} and K of {K.dtype}") from None
-    wide = torch.float32 if dtype in HALVES else dtype
-    return correlate(X.to(wide), K.to(wide), method).to(dtype)
-
-
 def correlate(X: Array, K: Array, method: str) -> Array:
-    """Cross-correlate arrays of one dtype: NumPy's or torch's, with or without gradients."""
-    is_scaling = K.shape == (1, 1) and X.dtype in FLOATS  # of tensors, which torch's own product does best
+    """Cross-correlate arrays of one dtype of sums: NumPy's or torch's, with or without gradients."""
+    is_scaling = K.shape == (1, 1) and isinstance(K, Tensor)  # which torch's own product does best
     if is_scaling and X.is_cpu and K.is_cpu and X.layout is K.layout is torch.strided:
         return X * K
     x = as_numpy(X, "X")
     k = as_numpy(K, "K")
     if x is None or k is None or (isinstance(X, Tensor) and (has_tangent(X) or has_tangent(K))):
         return define_in_torch(X, K)
-    if x.dtype.kind in "iu":
-        return give_back(correlate_directly(x.astype(np.int64), k.astype(np.int64)), X)
-    if x.dtype.char not in "fdFD":
-        raise TypeError(f"X has dtype {X.dtype}, which cross_corr_2d does not take; convert it first")
     if isinstance(X, Tensor) and (X.requires_grad or K.requires_grad) and torch.is_grad_enabled():
         return CrossCorrelation.apply(X, K, (x, k), method)
     return give_back(correlate_arrays(x, k, method), X)
@@ -112,14 +100,11 @@ def correlate_directly(x: np.ndarray, k: np.ndarray) -> np.ndarray:
 
 def define_in_torch(X: Tensor, K: Tensor) -> Tensor:
     """The definition, in torch's own operations: on any device, under torch.func, or without Numba."""
-    wide = find_sum_dtype("X", X.dtype)
     if X.device != K.device:
         raise ValueError(f"X and K must be on one device, got {X.device} and {K.device}")
-    rows, columns = (n - m + 1 for n, m in zip(X.shape, K.shape, strict=True))
-    image, taps = X.to(wide), K.to(wide)
-    windows = torch.stack([image.narrow(1, v, columns) for v in range(K.shape[1])], dim=2)  # (H, columns, w)
-    Y = sum((windows[u : u + rows] * taps[u]).sum(2) for u in range(K.shape[0]))
-    return Y.to(X.dtype)
+    (H, W), (h, w) = X.shape, K.shape
+    windows = torch.stack([X.narrow(1, v, W - w + 1) for v in range(w)], dim=2)  # (H, W - w + 1, w)
+    return sum((windows[u : u + H - h + 1] * K[u]).sum(2) for u in range(h))
 
 
 def correlate_fully(Y: Tensor, K: Tensor, method: str) -> Tensor:
