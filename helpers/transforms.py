@@ -56,9 +56,7 @@ def correlate_tiles(x: np.ndarray, k: np.ndarray, correlate_directly) -> np.ndar
             torch.from_numpy(target).copy_(sums)
             bound = smallest * torch.linalg.vector_norm(tile)
             magnitudes = sums.abs()
-            least, greatest = magnitudes.aminmax()
-            if not bound <= least <= greatest < math.inf:  # NaN is not
-                exact = (magnitudes >= bound) & (magnitudes < math.inf)
-                for row in exact.all(1).logical_not().nonzero().flatten().tolist():
-                    target[row] = correlate_directly(part[row : row + h].copy(), k)
+            exact = (magnitudes.amin(1) >= bound) & (magnitudes.amax(1) < math.inf)  # NaN is neither
+            for row in exact.logical_not().nonzero().flatten().tolist():
+                target[row] = correlate_directly(part[row : row + h].copy(), k)
     return y
