@@ -29,26 +29,15 @@ def as_numpy(array: Array, name: str = "a tensor") -> np.ndarray | None:
     """
     if isinstance(array, Tensor):
         try:
-            array = array.detach().numpy() if array.requires_grad else array.numpy()
+            array = array.numpy(force=array.is_cpu)  # detached, its flags of a conjugate or negative resolved
         except (RuntimeError, TypeError):
-            array = _read_rare_tensor(array, name)
-            if array is None:
-                return None
+            if array.layout is not torch.strided or array.is_meta:
+                raise TypeError(f"{name} must be dense and have values, got {array.layout} on {array.device}") from None
+            return as_numpy(array.float(), name) if array.dtype is torch.bfloat16 else None
     dtype = array.dtype
     if array.flags.carray and dtype.isnative and dtype.char != "e" and type(array) is np.ndarray:
         return array
     return np.array(array, np.float32 if dtype.char == "e" else dtype.newbyteorder("="), order="C")
-
-
-def _read_rare_tensor(tensor: Tensor, name: str) -> np.ndarray | None:
-    """Return the numbers of a tensor that is bfloat16 or flagged as conjugate or negative, None if out of reach."""
-    if tensor.layout is not torch.strided or tensor.is_meta:
-        raise TypeError(f"{name} must be dense and hold numbers, got {tensor.layout} on {tensor.device}") from None
-    try:
-        plain = tensor.float() if tensor.dtype is torch.bfloat16 else tensor
-        return plain.resolve_conj().resolve_neg().numpy()
-    except (RuntimeError, TypeError):
-        return None
 
 
 def has_tangent(tensor: Tensor) -> bool:
