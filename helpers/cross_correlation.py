@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from helpers import loops
-from helpers.arrays import Array, as_numpy, as_tensor, check_arrays, give_back, has_tangent
+from helpers.arrays import Array, as_numpy, as_tensor, check_arrays, has_tangent
 from helpers.threads import run_in_threads
 from helpers.transforms import correlate_tiles, count_pixels
 
@@ -45,9 +45,11 @@ def cross_corr_2d(X: Array, K: Array, *, method: str = "auto") -> Array:
         raise ValueError(f"K of shape {tuple(kernel)} is larger than X of shape {tuple(image)}")
     if not isinstance(method, str) or method not in METHODS:  # an array would compare element by element
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-    if X.dtype == K.dtype and X.dtype in FLOATS:
+    if X.dtype != K.dtype or X.dtype not in FLOATS:
+        return convert_and_correlate(X, K, method)
+    if isinstance(X, Tensor):
         return correlate(X, K, method)
-    return convert_and_correlate(X, K, method)
+    return correlate_arrays(as_numpy(X), as_numpy(K), method)
 
 
 def convert_and_correlate(X: Array, K: Array, method: str) -> Array:
@@ -65,18 +67,17 @@ def convert_and_correlate(X: Array, K: Array, method: str) -> Array:
     return Y if isinstance(X, Tensor) else Y.numpy()
 
 
-def correlate(X: Array, K: Array, method: str) -> Array:
-    """Cross-correlate arrays of one dtype of sums: NumPy's or torch's, with or without gradients."""
-    is_scaling = K.shape == (1, 1) and isinstance(K, Tensor)  # which torch's own product does best
-    if is_scaling and X.is_cpu and K.is_cpu and X.layout is K.layout is torch.strided:
-        return X * K
+def correlate(X: Tensor, K: Tensor, method: str) -> Tensor:
+    """Cross-correlate tensors of one dtype of sums, with or without gradients."""
+    if K.shape == (1, 1) and X.is_cpu and K.is_cpu and X.layout is K.layout is torch.strided:
+        return X * K  # faster than any loop over a single entry
     x = as_numpy(X, "X")
     k = as_numpy(K, "K")
-    if x is None or k is None or (isinstance(X, Tensor) and (has_tangent(X) or has_tangent(K))):
+    if x is None or k is None or has_tangent(X) or has_tangent(K):
         return define_in_torch(X, K)
-    if isinstance(X, Tensor) and (X.requires_grad or K.requires_grad) and torch.is_grad_enabled():
+    if (X.requires_grad or K.requires_grad) and torch.is_grad_enabled():
         return CrossCorrelation.apply(X, K, (x, k), method)
-    return give_back(correlate_arrays(x, k, method), X)
+    return torch.from_numpy(correlate_arrays(x, k, method))
 
 
 def correlate_arrays(x: np.ndarray, k: np.ndarray, method: str) -> np.ndarray:
@@ -121,7 +122,7 @@ class CrossCorrelation(torch.autograd.Function):
     def forward(ctx, X, K, arrays, method):
         ctx.save_for_backward(X, K)
         ctx.method = method
-        return give_back(correlate_arrays(*arrays, method), X)
+        return torch.from_numpy(correlate_arrays(*arrays, method))
 
     @staticmethod
     def backward(ctx, dY):
