@@ -20,7 +20,7 @@ THREAD_BYTES = 4_000_000  # of products: so many outweigh the waking of a thread
 FLOATS = {torch.float32, torch.float64, torch.complex64, torch.complex128, *map(np.dtype, "fdFD")}
 INTEGERS = {torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8, torch.uint16, torch.uint32, torch.uint64}
 SUM_DTYPES = {dtype: dtype for dtype in FLOATS} | {torch.float16: torch.float32, torch.bfloat16: torch.float32}
-SUM_DTYPES |= dict.fromkeys(INTEGERS, torch.int64)  # cut to n bits, its sums wrap as n-bit sums do
+SUM_DTYPES |= dict.fromkeys(INTEGERS, torch.int64)  # Cut to n bits, its sums wrap as n-bit sums do.
 
 
 def cross_corr_2d(X: Array, K: Array, *, method: str = "auto") -> Array:
@@ -53,7 +53,7 @@ def cross_corr_2d(X: Array, K: Array, *, method: str = "auto") -> Array:
 
 
 def convert_and_correlate(X: Array, K: Array, method: str) -> Array:
-    """Cross-correlate arrays in the dtype of the sums, and return Y in the common dtype of the two."""
+    """Convert arrays to the dtype in which they are summed, and the result to their common dtype."""
     image, kernel = as_tensor("X", X), as_tensor("K", K)
     for name, array, tensor in (("X", X, image), ("K", K, kernel)):
         if tensor.dtype not in SUM_DTYPES:
@@ -68,7 +68,7 @@ def convert_and_correlate(X: Array, K: Array, method: str) -> Array:
 
 
 def correlate(X: Tensor, K: Tensor, method: str) -> Tensor:
-    """Cross-correlate tensors of one dtype of sums, with or without gradients."""
+    """Cross-correlate tensors of one dtype, of FLOATS or int64, with or without gradients."""
     if K.shape == (1, 1) and X.is_cpu and K.is_cpu and X.layout is K.layout is torch.strided:
         return X * K  # faster than any loop over a single entry
     x = as_numpy(X, "X")
