@@ -29,7 +29,7 @@ def as_numpy(array: Array, name: str = "a tensor") -> np.ndarray | None:
     """
     if isinstance(array, Tensor):
         try:
-            array = array.numpy(force=array.is_cpu)  # detached, its flags of a conjugate or negative resolved
+            array = array.numpy(force=array.is_cpu)  # detached, and conjugate or negative flags resolved
         except (RuntimeError, TypeError):
             if array.layout is not torch.strided or array.is_meta:
                 raise TypeError(f"{name} must be dense and have values, got {array.layout} on {array.device}") from None

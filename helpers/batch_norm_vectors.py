@@ -7,7 +7,7 @@ import numpy as np
 
 from helpers.loops import compile_loop
 
-ROWS = 4  # are added up before the sums are updated: of 2 to 16, the fastest
+ROWS = 4  # are added up before the sums are updated; at 1024 columns, 8 rows of two arrays collide in the cache
 
 
 @compile_loop

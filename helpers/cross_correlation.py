@@ -17,6 +17,7 @@ METHODS = ("auto", "direct", "fft")
 TRANSFORM_BYTES = 2_000  # of kernel for an output: to add so many products takes as long as to transform a pixel
 THREAD_BYTES = 4_000_000  # of products: so many outweigh the waking of a thread
 
+# The loops sum these as they are. All others are converted first.
 FLOATS = {torch.float32, torch.float64, torch.complex64, torch.complex128, *map(np.dtype, "fdFD")}
 INTEGERS = {torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8, torch.uint16, torch.uint32, torch.uint64}
 SUM_DTYPES = {dtype: dtype for dtype in FLOATS} | {torch.float16: torch.float32, torch.bfloat16: torch.float32}
