@@ -9,10 +9,10 @@ except ImportError:  # then helpers.cross_correlation and helpers.batch_norm com
 
 
 def compile_loop(loop, *more_freedom):
-    """Have the loop compiled at its first call. "contract" lets a * b + c be rounded once; no sum is reordered."""
+    """Compile the loop at its first call; in other loops it is inlined. "contract" lets a * b + c be rounded once."""
     if numba is None or numba.config.DISABLE_JIT:
         return np.errstate(all="ignore")(loop)  # Python runs it, without warnings, as compiled code has none.
-    options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", *more_freedom}}
+    options = {"nogil": True, "error_model": "numpy", "forceinline": True, "fastmath": {"contract", *more_freedom}}
     try:
         return numba.njit(cache=True, **options)(loop)
     except RuntimeError:  # neither the folder nor the user's cache can be written to
