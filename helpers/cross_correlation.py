@@ -31,8 +31,8 @@ def cross_corr_2d(X: Array, K: Array, *, method: str = "auto") -> Array:
     same kind, on the same device, in torch.result_type(X, K). float16 and bfloat16 are summed in float32; integers
     wrap as NumPy's do; a complex K is not conjugated. Tensors get gradients of any order.
     method "direct" adds the products; "fft" multiplies spectra of tiles in double precision, with an error of a few
-    2^-53 |tile| |K| in float64 (integers are added all the same); "auto" takes what costs less. NaN and infinity reach
-    exactly the outputs whose window holds them.
+    2^-53 |tile| |K| in float64 (integers and complex numbers are added all the same); "auto" takes what costs less. NaN
+    and infinity reach exactly the outputs whose window holds them.
     Raises ValueError: not 2-D, empty, kernel larger than image, two devices, unknown method. TypeError: not an array,
     mixed kinds, bool or another dtype that torch does not add or promote.
     Source: Goodfellow, Bengio and Courville (2016), Deep Learning, section 9.1.
@@ -64,7 +64,7 @@ def convert_and_correlate(X: Array, K: Array, method: str) -> Array:
     except RuntimeError:
         raise TypeError(f"torch has no common dtype for X of {X.dtype} and K of {K.dtype}") from None
     wide = SUM_DTYPES[dtype]
-    Y = correlate(image.to(wide), kernel.to(wide), "direct" if wide is torch.int64 else method).to(dtype)
+    Y = correlate(image.to(wide), kernel.to(wide), method).to(dtype)
     return Y if isinstance(X, Tensor) else Y.numpy()
 
 
@@ -86,7 +86,9 @@ def correlate_arrays(x: np.ndarray, k: np.ndarray, method: str) -> np.ndarray:
         outputs = math.prod(n - m + 1 for n, m in zip(x.shape, k.shape, strict=True))
         pixels = math.prod(map(count_pixels, x.shape, k.shape))
         method = "fft" if outputs * k.nbytes > pixels * TRANSFORM_BYTES else "direct"
-    return correlate_tiles(x, k, correlate_directly) if method == "fft" else correlate_directly(x, k)
+    if method == "fft" and x.dtype.kind == "f":
+        return correlate_tiles(x, k, correlate_directly)
+    return correlate_directly(x, k)
 
 
 def correlate_directly(x: np.ndarray, k: np.ndarray) -> np.ndarray:

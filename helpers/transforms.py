@@ -3,7 +3,8 @@
 import math
 
 import numpy as np
-import torch
+
+from helpers.threads import run_in_threads
 
 TILE = 320  # pixels a side: of 192 to 640, the best from 900 pixels on (`--only=tune` of the benchmark)
 
@@ -27,36 +28,49 @@ def count_pixels(length: int, taps: int) -> int:
 
 
 def correlate_tiles(x: np.ndarray, k: np.ndarray, correlate_directly) -> np.ndarray:
-    """Cross-correlate arrays of one dtype, real or complex, by tiles that are transformed in double precision.
+    """Cross-correlate float32 or float64 arrays by tiles that are transformed in double precision.
 
-    The spectrum of a cross-correlation is the tile's times the kernel's at the opposite frequency. Tiles overlap by
+    The spectrum of a cross-correlation is the tile's times that of the kernel turned by 180 degrees. Tiles overlap by
     h - 1 rows and w - 1 columns, so that every window lies within one. An output's error is a small multiple of
-    2^-53 |tile| |K| (Euclidean norms). A row of a tile is summed directly if it holds a sum that is not finite or, in
-    single precision, one so small that this error could show.
+    2^-53 |tile| |K| (Euclidean norms). A row of a tile is summed directly if sums of the transforms may overflow or,
+    in single precision, if it holds a sum so small that this error could show.
     Source: Oppenheim and Schafer (2010), Discrete-Time Signal Processing, section 8.7 (overlap-save).
     """
     (H, W), (h, w) = x.shape, k.shape
     height, rows = plan_tiles(H, h)
     width, columns = plan_tiles(W, w)
-    is_complex = x.dtype.kind == "c"
-    transform, invert = (torch.fft.fft2, torch.fft.ifft2) if is_complex else (torch.fft.rfft2, torch.fft.irfft2)
-    double = np.complex128 if is_complex else np.float64
-    taps = torch.from_numpy(np.array(k, double))
-    spectrum = transform(taps.conj(), s=(height, width)).conj()
-    smallest = torch.linalg.vector_norm(taps) * (2.0**-29 if x.dtype.char in "fF" else 0.0)  # a sum, over |tile|
-
+    precision = 2.0**-29 if x.dtype == np.float32 else 0.0
     y = np.empty((H - h + 1, W - w + 1), x.dtype)
-    for i in range(0, y.shape[0], rows):
-        for j in range(0, y.shape[1], columns):
-            target = y[i : i + rows, j : j + columns]
+    corners = [(i, j) for i in range(0, y.shape[0], rows) for j in range(0, y.shape[1], columns)]
+
+    def correlate_some(start: int, stop: int) -> None:
+        # One block of memory: several smaller ones would go back to the system after every call.
+        kernel_spectrum, spectrum, work = np.empty((3, height, width // 2 + 1), complex)
+        numbers = work.view(float)
+
+        def transform(part: np.ndarray, out: np.ndarray) -> float:
+            """Write the spectrum of a part to out, and return the part's norm."""
+            tile = numbers[: part.shape[0], : part.shape[1]]
+            tile[:] = part
+            np.fft.rfft(tile, width, out=out[: len(tile)])
+            out[len(tile) :] = 0
+            np.fft.fft(out, axis=0, out=out)
+            return math.sqrt(np.vecdot(tile, tile).sum())
+
+        kernel_norm = transform(k[::-1, ::-1], kernel_spectrum)
+        for i, j in corners[start:stop]:
             part = x[i : i + rows + h - 1, j : j + columns + w - 1]
-            tile = torch.from_numpy(np.array(part, double))
-            sums = invert(transform(tile, s=(height, width)).mul_(spectrum), s=(height, width))
-            sums = sums[: target.shape[0], : target.shape[1]]
-            torch.from_numpy(target).copy_(sums)
-            bound = smallest * torch.linalg.vector_norm(tile)
-            magnitudes = sums.abs()
-            exact = (magnitudes.amin(1) >= bound) & (magnitudes.amax(1) < math.inf)  # NaN is neither
-            for row in exact.logical_not().nonzero().flatten().tolist():
-                target[row] = correlate_directly(part[row : row + h].copy(), k)
+            largest = transform(part, spectrum) * kernel_norm  # no sum exceeds it
+            np.multiply(spectrum, kernel_spectrum, out=spectrum)
+            np.fft.ifft(spectrum, axis=0, out=spectrum)
+            target = y[i : i + rows, j : j + columns]
+            sums = numbers[: len(target), :width]
+            np.fft.irfft(spectrum[h - 1 : len(part)], width, out=sums)
+            target[:] = sums[:, w - 1 : part.shape[1]]
+            smallest = largest * precision if largest < 1e290 else math.nan  # NaN: no row is exact
+            if smallest != 0 and not np.abs(target).min() >= smallest:
+                for row in np.flatnonzero(~(np.abs(target).min(1) >= smallest)):
+                    target[row] = correlate_directly(part[row : row + h].copy(), k)
+
+    run_in_threads(len(corners), len(corners), np.errstate(all="ignore")(correlate_some))
     return y

@@ -31,25 +31,25 @@ def spy():
 
 
 def draw(dtype, shape, seed):
-    values = np.random.default_rng(seed).standard_normal((2, *shape))
-    return (values[0] + 1j * values[1]).astype(dtype) if np.dtype(dtype).kind == "c" else values[0].astype(dtype)
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
 
 
 def correlate_by_torch(x, k):
     return conv2d(torch.from_numpy(x)[None, None], torch.from_numpy(k)[None, None])[0, 0].numpy()
 
 
-@pytest.mark.parametrize("dtype", ["f4", "f8", "c8", "c16"])
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize(
     "shapes", [((40, 53), (5, 7)), ((300, 40), (3, 33)), ((530, 541), (9, 31)), ((330, 600), (290, 20))]
 )
-def test_tiles_agree_with_direct_sums(shapes, dtype, spy):
+def test_tiles_agree_with_direct_sums(shapes, dtype, threads, spy, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     x, k = draw(dtype, shapes[0], 1), draw(dtype, shapes[1], 2)
-    wide = "c16" if x.dtype.kind == "c" else "f8"
-    expected = correlate_by_torch(x.astype(wide), k.astype(wide))
+    expected = correlate_by_torch(x.astype("f8"), k.astype("f8"))
     size = correlate_by_torch(abs(x).astype("f8"), abs(k).astype("f8"))
     error = abs(correlate_tiles(x, k, spy) - expected)
-    if dtype in ("f4", "c8"):  # little more than the rounding of the result
+    if dtype == "f4":  # little more than the rounding of the result
         assert np.all(error <= 2e-7 * size)
     else:
         assert error.max() <= 1e-15 * np.linalg.norm(x) * np.linalg.norm(k)
