@@ -89,7 +89,7 @@ $(VENV)/.mutants: $(VENV)/.dev
 
 # A Python that was asked for by name replaces an environment of another version.
 ifneq ($(origin PYTHON),file)
-ifneq ($(shell $(PYTHON) -V 2>&1),$(shell $(BIN) -V 2>&1))
+ifneq ($(shell $(PYTHON) -V),$(if $(wildcard $(BIN)),$(shell $(BIN) -V)))
 .PHONY: $(VENV)/.made
 endif
 endif
