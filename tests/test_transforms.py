@@ -17,7 +17,7 @@ def test_tiles_cover_every_output_with_little_waste(length, taps):
     assert side <= 1.07 * max(TILE, 2 * taps)  # the next product of powers of 2, 3 and 5
     tiles = -(-(length - taps + 1) // outputs)
     assert count_pixels(length, taps) == tiles * side
-    assert (tiles - 1) * outputs < length - taps + 1 <= tiles * outputs
+    assert (tiles - 1) * (max(TILE, 2 * taps) - taps + 1) < length - taps + 1 <= tiles * outputs  # no fewer would do
 
 
 @pytest.fixture
