@@ -18,7 +18,10 @@ _NAMES = {
 def __getattr__(name: str) -> object:
     for module, names in _NAMES.items():
         if name in names:
-            return getattr(import_module(f"helpers.{module}"), name)
+            found = import_module(f"helpers.{module}")
+            if not hasattr(found, name):
+                raise ImportError(f"helpers/{module}.py defines no {name}")
+            return getattr(found, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -62,7 +62,7 @@ def expect(section: str, claim: str, got, wanted, slip: str) -> None:
     """Verify that two arrays, of NumPy or torch, agree to 1e-3. If they do not, the error shows both and the slip."""
     if got is None:
         raise AssertionError(f"{claim}: got None. {slip}")
-    got = torch.as_tensor(got).detach().double()
+    got = torch.as_tensor(got.copy() if isinstance(got, np.ndarray) else got).detach().double()  # no negative strides
     wanted = torch.as_tensor(wanted).detach().double()
     values = f"got {got.round(decimals=4).tolist()}, expected {wanted.round(decimals=4).tolist()}"
     torch.testing.assert_close(got, wanted, rtol=0, atol=1e-3, msg=lambda found: f"{claim}: {values}. {slip} {found}")

@@ -100,10 +100,7 @@ BATCH_NORM_TORCH = (
     .replace("x.mean(axis=0)", "x.mean(dim=0)")
     .replace("x.var(axis=0)", "x.var(dim=0, unbiased=False)")
     .replace("np.sqrt", "torch.sqrt")
-    .replace(
-        "    x_hat, gamma, std, mode = cache\n",
-        "    x_hat, gamma, std, mode = cache\n    dout = torch.as_tensor(dout)\n",
-    )
+    .replace("mode = cache\n", "mode = cache\n    dout = torch.as_tensor(dout)\n")
     .replace("x.transpose(0, 2, 3, 1)", "torch.as_tensor(x).permute(0, 2, 3, 1)")
     .replace("dout.transpose(0, 2, 3, 1)", "torch.as_tensor(dout).permute(0, 2, 3, 1)")
     .replace(".transpose(0, 3, 1, 2)", ".permute(0, 3, 1, 2)")
@@ -112,6 +109,7 @@ RIGHT = {
     "NumPy double loop": {"cross_correlation": DOUBLE_LOOP_NUMPY},
     "torch double loop with torch.zeros": {"cross_correlation": DOUBLE_LOOP_TORCH},
     "loop over taps": {"cross_correlation": TAPS},
+    "views": {"cross_correlation": plant(DOUBLE_LOOP_NUMPY, "return Y", "return Y[::-1, ::-1].copy()[::-1, ::-1]")},
     "NumPy double loop in float32": {"cross_correlation": DOUBLE_LOOP_NUMPY.replace("w + 1))", "w + 1), np.float32)")},
     "batch norm with a tuple as cache": {"batch_norm": BATCH_NORM_TUPLE},
     "batch norm with a dictionary as cache and another form of dx": {"batch_norm": BATCH_NORM_DICTIONARY},
@@ -126,29 +124,26 @@ CROSS_CORRELATION_SLIPS = {
     "kernel transposed": ("* K)", "* (K.T if h == w else K))"),
     "output one short": ("X.shape[0] - h + 1, X.shape[1] - w + 1", "X.shape[0] - h, X.shape[1] - w"),
     "syntax error": ("def cross_corr_2d(X, K):", "def cross_corr_2d(X, K)"),
-    "SciPy's own operation": ("import torch", "import torch\nfrom scipy.signal import correlate2d"),
-    "torch's own operation": (
-        "    return Y\n",
-        "    return torch.nn.functional.conv2d(X[None, None], K[None, None])[0, 0]\n",
-    ),
+    "integer output": ("- w + 1))", "- w + 1), dtype=int)"),
+    "kernel changed": ("    return Y", "    K *= 2\n    return Y"),
+    "SciPy's own operation": ("import torch", "import torch; from scipy.signal import correlate2d"),
+    "torch's own operation": ("return Y", "return torch.conv2d(X[None, None], K[None, None])[0, 0]"),
+    "torch's own transposed": ("return Y", "return torch.conv_transpose2d(X[None, None], K[None, None])[0, 0]"),
 }
 BATCH_NORM_SLIPS = {
-    "unbiased variance in the normalization": (
-        "    std =",
-        "    if mode == 'train': var = x.var(axis=0, ddof=1)\n    std =",
-    ),
+    "unbiased variance": ("    std =", "    if mode == 'train': var = x.var(axis=0, ddof=1)\n    std ="),
     "unbiased running variance": ("(1 - momentum) * var", "(1 - momentum) * x.var(axis=0, ddof=1)"),
     "eps forgotten": ("np.sqrt(var + eps)", "np.sqrt(var)"),
+    "another eps when absent": ("1e-5", "1e-8"),
+    "input changed": ("x_hat = (x - mean) / std", "x -= mean\n    x_hat = x / std"),
+    "cache in one place for all layers": (
+        *("return out, (x_hat,", "global kept\n    kept = x_hat, gamma, std, mode\n    return out, (x_hat,"),
+        *("mode = cache", "mode = kept"),
+    ),
     "eps outside the root": ("np.sqrt(var + eps)", "np.sqrt(var) + eps"),
     "momentum swapped": ('bn_param.get("momentum", 0.9)', '1 - bn_param.get("momentum", 0.9)'),
-    "running statistics not updated": (
-        '    bn_param["running_mean"] = running_mean\n    bn_param["running_var"] = running_var\n',
-        "",
-    ),
-    "test mode with batch statistics": (
-        "        mean = running_mean\n        var = running_var\n",
-        "        mean = x.mean(axis=0)\n        var = x.var(axis=0)\n",
-    ),
+    "running statistics not updated": ("    bn_param[", "    {}["),
+    "test mode with batch statistics": ("    std =", "    mean, var = x.mean(axis=0), x.var(axis=0)\n    std ="),
     "dx without the mean term": ("(dout - dbeta / m - ", "(dout - "),
     "dx without the variance term": (" - x_hat * dgamma / m)", ")"),
     "dx without gamma": ("dx = gamma / std *", "dx = 1 / std *"),
@@ -158,10 +153,7 @@ BATCH_NORM_SLIPS = {
         *("batchnorm_backward(rows, cache)", "batchnorm_backward(rows, cache, N)"),
     ),
     "test mode as training in the backward pass": ('if mode == "train":\n        dx', "if True:\n        dx"),
-    "dgamma and dbeta swapped": (
-        "return dx, dgamma, dbeta\n\ndef spatial_batchnorm_forward",
-        "return dx, dbeta, dgamma\n\ndef spatial_batchnorm_forward",
-    ),
+    "dgamma and dbeta swapped": ("dgamma, dbeta\n\ndef spatial", "dbeta, dgamma\n\ndef spatial"),
     "dgamma and dbeta of vectors averaged": (
         *("return dx, dgamma, dbeta\n", "return dx, dgamma / m, dbeta / m\n"),
         *("2), dgamma, dbeta", "2), N * H * W * dgamma, N * H * W * dbeta"),
@@ -176,10 +168,7 @@ BATCH_NORM_SLIPS = {
     "syntax error": ("def batchnorm_backward(dout, cache):", "def batchnorm_backward(dout, cache)"),
     "torch's own operation": (
         "    out = gamma * x_hat + beta\n",
-        "    from torch.nn.functional import batch_norm\n"
-        "    arrays = [torch.as_tensor(array) for array in (x, mean, var, gamma, beta)]\n"
-        "    out = batch_norm(*arrays, False, 0.1, eps).numpy()\n",
-        "import numpy as np\n",
-        "import numpy as np\nimport torch\n",
+        "    import torch\n    arrays = [torch.as_tensor(array) for array in (x, mean, var, gamma, beta)]\n"
+        "    out = torch.nn.functional.batch_norm(*arrays, False, 0.1, eps).numpy()\n",
     ),
 }

@@ -29,7 +29,7 @@ HINTS = {
     "kernel flipped": "flip",
     "kernel transposed": "transpos",
     "output one short": "shape",
-    "unbiased variance in the normalization": "m - 1",
+    "unbiased variance": "m - 1",
     "eps forgotten": "eps",
     "eps outside the root": "eps",
     "momentum swapped": "momentum",
@@ -38,6 +38,10 @@ HINTS = {
     "syntax error": "SyntaxError",
     "torch's own operation": "own",
     "SciPy's own operation": "scipy",
+    "integer output": "integer",
+    "kernel changed": "stays as it was",
+    "input changed": "changes x",
+    "another eps when absent": "1e-5",
 }
 
 
@@ -82,7 +86,7 @@ def test_a_slip_loses_some_points_of_its_section_only_and_is_told_why(marks, mod
     got = sum_points(result, prefix)
     first = next(message for _, message in result.values() if message)
     record_property("marks", f"{module}: {name}: {got:g} of {full}: {first.splitlines()[0]}")
-    whole = name in ("syntax error", "torch's own operation", "SciPy's own operation")
+    whole = name == "syntax error" or "own" in name
     assert got == 0 if whole else 0 < got < full, result
     assert sum(points for points, _ in result.values()) - got == 40 - full
     assert HINTS.get(name, "") in first

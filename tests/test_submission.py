@@ -50,6 +50,14 @@ def test_a_missing_answer_is_refused(coursework, tool, answer):
     assert not Path("build").exists()
 
 
+def test_a_course_in_which_students_handed_in_is_not_overwritten(coursework):
+    work = Path("build/course/submitted/ada")
+    work.mkdir(parents=True)
+    with pytest.raises(SystemExit, match=r"^Refused: build/course holds what students handed in: move .* first\. Noth"):
+        assignment.main()
+    assert work.exists()
+
+
 def test_a_stale_output_is_refused(coursework):
     coursework.cells[2].outputs[0].text = "1\n3\n"
     with pytest.raises(SystemExit, match=r"^Refused: the outputs of cell-1 are not what .*; run `make outputs`"):

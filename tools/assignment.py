@@ -4,7 +4,6 @@ The questions, the tasks and the checks stay. The folder assignment/ holds the r
 """
 
 import base64
-import copy
 import re
 import shutil
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 try:
     import nbformat
 
-    from tools.submission import FILES, check_notebook, read_pictures
+    from tools.submission import FILES, check_notebook, read_pictures, refuse
 except ModuleNotFoundError as error:
     sys.exit(f"Refused: the package {error.name} is missing; pip install -r requirements.txt. Nothing was written.")
 
@@ -26,6 +25,8 @@ KEPT = re.compile(r"title|setup-code|autoreload|.+-question|.+-answer|(xcorr|bn)
 
 
 def main() -> None:
+    if Path("build/course/submitted").exists():  # Then marks may be there too, in gradebook.db.
+        refuse("build/course holds what students handed in: move that folder out of build/ first")
     notebook = nbformat.read("coursework1.ipynb", as_version=4)
     check_notebook(notebook)
     for folder in ("build/assignment", "build/course"):
@@ -49,7 +50,7 @@ def write_assignment(notebook, build: Path) -> None:
 
 def make_blank(notebook):
     """Return a copy of the notebook with its questions, tasks and checks only, for a student to read."""
-    blank = copy.deepcopy(notebook)
+    blank = nbformat.from_dict(notebook)  # a copy
     cells = {cell.id: cell for cell in blank.cells}
     cells["title"].source = (GIVEN / "title.md").read_text("utf-8").rstrip()
     attach(cells["e-question"], read_pictures(cells["e-plots"])[0], "The four plots, A to D.", PLOTS)

@@ -11,7 +11,7 @@ def batchnorm_forward(x, gamma, beta, bn_param):
         momentum: 0.9 when absent
         running_mean, running_var: (D,), zeros when absent; "train" replaces each of them in bn_param by
             momentum * running + (1 - momentum) * batch, with the biased variance; "test" leaves them as they are.
-    Returns out (N, D), and cache: whatever the backward pass needs.
+    Returns out (N, D), and cache: whatever the backward pass needs. x, gamma and beta stay as they are.
     """
     raise NotImplementedError("batchnorm_forward is still to be written, in helpers/batch_norm.py")
 
@@ -19,7 +19,8 @@ def batchnorm_forward(x, gamma, beta, bn_param):
 def batchnorm_backward(dout, cache):
     """Return (dx, dgamma, dbeta), the gradients of sum(out * dout), for the mode in which cache was made.
 
-    dout: NumPy array (N, D). Returns dx (N, D), dgamma (D,) and dbeta (D,). In "test" mode the averages are constants.
+    dout: NumPy array (N, D). Returns dx (N, D), dgamma (D,) and dbeta (D,); dout stays as it is.
+    In "test" mode the averages are constants.
     """
     raise NotImplementedError("batchnorm_backward is still to be written, in helpers/batch_norm.py")
 
