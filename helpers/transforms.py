@@ -32,8 +32,8 @@ def correlate_tiles(x: np.ndarray, k: np.ndarray, correlate_directly) -> np.ndar
 
     The spectrum of a cross-correlation is the tile's times that of the kernel turned by 180 degrees. Tiles overlap by
     h - 1 rows and w - 1 columns, so that every window lies within one. An output's error is a small multiple of
-    2^-53 |tile| |K| (Euclidean norms). A row of a tile is summed directly if sums of the transforms may overflow or,
-    in single precision, if it holds a sum so small that this error could show.
+    2^-53 |tile| |K| (Euclidean norms). A row of a tile is summed directly if sums of the transforms may overflow or
+    underflow or, in single precision, if it holds a sum so small that this error could show.
     Source: Oppenheim and Schafer (2010), Discrete-Time Signal Processing, section 8.7 (overlap-save).
     """
     (H, W), (h, w) = x.shape, k.shape
@@ -49,13 +49,14 @@ def correlate_tiles(x: np.ndarray, k: np.ndarray, correlate_directly) -> np.ndar
         numbers = work.view(float)
 
         def transform(part: np.ndarray, out: np.ndarray) -> float:
-            """Write the spectrum of a part to out, and return the part's norm."""
+            """Write the spectrum of a part to out, and return the part's norm, or NaN if its squares underflow."""
             tile = numbers[: part.shape[0], : part.shape[1]]
             tile[:] = part
             np.fft.rfft(tile, width, out=out[: len(tile)])
             out[len(tile) :] = 0
             np.fft.fft(out, axis=0, out=out)
-            return math.sqrt(np.vecdot(tile, tile).sum())
+            norm = math.sqrt(np.vecdot(tile, tile).sum())
+            return norm if norm > 1e-150 or not tile.any() else math.nan
 
         kernel_norm = transform(k[::-1, ::-1], kernel_spectrum)
         for i, j in corners[start:stop]:
