@@ -41,7 +41,6 @@ HINTS = {
     "integer output": "integer",
     "kernel changed": "stays as it was",
     "input changed": "changes x",
-    "another eps when absent": "1e-5",
 }
 
 
