@@ -42,7 +42,7 @@ def correlate_windows(start, stop, X, K, Y):
 
 @compile_loop
 def correlate_rows(start, stop, X, K, Y):
-    """One row of outputs after another: each pass along it adds the products with eight entries of the kernel."""
+    """The same sums, a row of outputs at once: each pass adds the products with eight entries of the kernel."""
     h, w = K.shape
     W = X.shape[1]
     x = X.ravel()  # X[i, j] is x[i * W + j]
@@ -68,14 +68,14 @@ def correlate_rows(start, stop, X, K, Y):
                 y[j] += first_four + last_four
 
 
-# Batch normalization of the channels c from start to stop; x is (N, C, L), L = H W. The m = N L values of a channel
-# have the variance V and the mean M = x0 + mean_d. x0 is a rough mean, so that d = x - x0 keeps its digits when M is
-# large; mean_d is the mean of d. statistics holds x0, V and mean_d. In test mode x0 is the running mean, mean_d is 0.
+# Batch normalization of the channels c from start to stop; x is (N, C, L), L = H W. Of a channel's m = N L values V is
+# the variance and M = x0 + mean_d the mean: x0 that of the first N // 8 + 1 items, mean_d that of d = x - x0. So many
+# items are over an eighth of N: mean_d ** 2 <= 7 V, and V = mean(d * d) - mean_d ** 2 loses 3 bits, however large M.
 
 
 @compile_sum
 def average_channel(c, a, a0, x, x0):
-    """Return the means over channel c of a - a0 and of (a - a0) (x - x0); a is x itself or dout."""
+    """Return the means over channel c of a - a0 and of (a - a0) (x - x0); a is x, its first items, or dout."""
     N, _, L = a.shape
     sum_d = np.float64(0)
     sum_product = np.float64(0)
@@ -95,10 +95,10 @@ def average_channel(c, a, a0, x, x0):
 def normalize_maps(start, stop, training, x, gamma, beta, eps, momentum, running, statistics, out):
     """out = gamma x_hat + beta, where x_hat = (x - M) / sqrt(V + eps)."""
     N, _, L = x.shape
-    x0, V, mean_d = statistics[0], statistics[1], statistics[2]
+    x0, V, mean_d = statistics[0], statistics[1], statistics[2]  # to test: running mean, running variance, 0
     for c in range(start, stop):
         if training:
-            x0[c], _ = average_channel(c, x[: N // 8 + 1], 0.0, x, 0.0)  # the mean of an eighth of the batch
+            x0[c], _ = average_channel(c, x[: N // 8 + 1], 0.0, x, 0.0)  # over an eighth of the items
             mean_d[c], mean_dd = average_channel(c, x, x0[c], x, x0[c])
             V[c] = mean_dd - mean_d[c] ** 2 if mean_dd < np.inf else mean_dd  # inf - inf would be NaN
             running[0, c] = momentum * running[0, c] + (1 - momentum) * (x0[c] + mean_d[c])
