@@ -70,7 +70,7 @@ def correlate_rows(start, stop, X, K, Y):
 
 # Batch normalization of the channels c from start to stop; x is (N, C, L), L = H W. Of a channel's m = N L values V is
 # the variance and M = x0 + mean_d the mean: x0 that of the first N // 8 + 1 items, mean_d that of d = x - x0. So many
-# items are over an eighth of N: mean_d ** 2 <= 7 V, and V = mean(d * d) - mean_d ** 2 loses 3 bits, however large M.
+# items are over an eighth of N: mean_d ** 2 <= 7 V, and V = mean(d * d) - mean_d ** 2 loses at most 3 bits.
 
 
 @compile_sum
@@ -95,7 +95,7 @@ def average_channel(c, a, a0, x, x0):
 def normalize_maps(start, stop, training, x, gamma, beta, eps, momentum, running, statistics, out):
     """out = gamma x_hat + beta, where x_hat = (x - M) / sqrt(V + eps)."""
     N, _, L = x.shape
-    x0, V, mean_d = statistics[0], statistics[1], statistics[2]  # to test: running mean, running variance, 0
+    x0, V, mean_d = statistics[0], statistics[1], statistics[2]  # in test mode: running mean, running variance, 0
     for c in range(start, stop):
         if training:
             x0[c], _ = average_channel(c, x[: N // 8 + 1], 0.0, x, 0.0)  # over an eighth of the items
